@@ -65,7 +65,8 @@ def resample(crop: Crop, spec: ModelSpec) -> Crop:
 
 def check_crop(crop: Crop) -> None:
     """Raise ``ValueError`` unless ``crop`` is a square uint8 picture, grey or RGB."""
-    shape, dtype = getattr(crop, "shape", None), getattr(crop, "dtype", None)
-    square = shape is not None and len(shape) >= 2 and shape[0] == shape[1] > 0
-    if not square or len(shape) > 3 or shape[2:] not in ((), (3,)) or dtype != np.uint8:
+    shape: tuple[int, ...] = getattr(crop, "shape", ())
+    dtype = getattr(crop, "dtype", None)
+    square = len(shape) in (2, 3) and shape[0] == shape[1] > 0
+    if not square or shape[2:] not in ((), (3,)) or dtype != np.uint8:
         raise ValueError(f"expected a crop (S, S, 3) or (S, S) of uint8, got {shape} {dtype}")

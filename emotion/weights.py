@@ -38,6 +38,8 @@ class ModelSpec:
         mean, std: per channel, for values in [0, 1].
         grid_origin, grid_step: where in the input, in pixels, the centre of the first cell of
             the last feature map lies, and how far apart the centres are.
+        evidence_scale: density of evidence, in logits per crop area, that is shown in full
+            colour; measured on the validation faces.
         sha256: of the safetensors file, hex.
         metrics: figures measured by ``python -m train evaluate``, by name.
         training: how it was made: command, data, date.
@@ -54,6 +56,7 @@ class ModelSpec:
     std: tuple[float, float, float]
     grid_origin: float
     grid_step: float
+    evidence_scale: float = 12.0
     sha256: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, str] = field(default_factory=dict)
@@ -66,8 +69,8 @@ class ModelSpec:
             raise WeightsError(f"spec {self.name}: sizes must be positive pixels")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise WeightsError(f"spec {self.name}: mean and std need three values, std above 0")
-        if self.grid_step <= 0:
-            raise WeightsError(f"spec {self.name}: grid_step must be above 0")
+        if self.grid_step <= 0 or self.evidence_scale <= 0:
+            raise WeightsError(f"spec {self.name}: grid_step and evidence_scale must be above 0")
 
     def to_json(self) -> str:
         """Return the spec as the text of its JSON file."""
