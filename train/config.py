@@ -1,6 +1,8 @@
 """What one training run is made of."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from emotion.labels import FERPLUS
 from emotion.weights import ModelSpec
@@ -20,6 +22,7 @@ class FitConfig:
         ema: decay per step of the running average of the weights, which is what is kept.
         mixup: alpha of the beta distribution; 0 for none.
         label_smoothing: share of each target spread over all classes.
+        drop: probability of dropout before the classifier.
         rotation, shift, zoom: largest change of framing: degrees, share of the side, factor.
         erase, blur, light: probability of a cut-out, of a blur, and strength of light changes.
     """
@@ -44,8 +47,36 @@ class FitConfig:
     light: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.lr <= 0:
-            raise ValueError("epochs and batch_size must be at least 1, lr above 0")
+        if self.epochs < 1 or self.batch_size < 2 or not self.lr > 0:
+            raise ValueError("epochs must be at least 1, batch_size at least 2, lr above 0")
+        for name in ("ema", "label_smoothing", "drop", "shift", "erase", "blur", "light"):
+            value = getattr(self, name)
+            if not 0 <= value < 1 and not (name in ("erase", "blur") and value == 1):
+                raise ValueError(f"{name} must be from 0 to below 1, got {value}")
+        for name in ("weight_decay", "warmup", "mixup", "rotation", "zoom"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
+
+
+def stored_config(stored: Mapping[str, Any]) -> FitConfig:
+    """Return the settings in a checkpoint.
+
+    A setting that the checkpoint is too old to know has its default, which is how the
+    training behaved before there was such a setting.
+
+    Raises:
+        ValueError: a setting that is not known any more.
+    """
+    unknown = set(stored) - {f.name for f in fields(FitConfig)}
+    if unknown:
+        raise ValueError(f"unknown settings {', '.join(sorted(unknown))}")
+    return FitConfig(**stored)
+
+
+def differences(one: FitConfig, other: FitConfig) -> list[str]:
+    """Return the names of the settings in which two configs differ."""
+    theirs = asdict(other)
+    return [name for name, value in asdict(one).items() if value != theirs[name]]
 
 
 SPEC = ModelSpec(

@@ -3,11 +3,12 @@
 * ``{train,validation,test}.parquet`` with an ``image`` column and FER+ votes;
 * Kaggle's ``fer2013.csv`` with FER+'s ``fer2013new.csv`` beside it (or alone: 7 labels);
 * a tree with one folder per class, under one folder per split or without.
+
+:func:`load_faces` tells them apart.
 """
 
-import io
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +16,26 @@ import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, ImageError
+from emotion.images import load_image
 from emotion.labels import FER2013, FERPLUS, canonical
 from emotion.preprocess import Crop
 
 SPLITS = ("train", "validation", "test")
 USAGES = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 VOTES = (*FERPLUS, "unknown", "nf")
+FOLDERS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
+TENTHS = {"train": set(range(2, 10)), "validation": {1}, "test": {0}}
+FER2013_SIDE = 48
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
 class DataError(EmotionError):
     """Training data that is missing, or not in one of the forms that are understood."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))  # pandas and pyarrow tell in several lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class FaceDataset:
 
     def where(self, keep: NDArray[np.bool_]) -> "FaceDataset":
         """Return the faces for which ``keep`` (N,) is true."""
-        index = np.flatnonzero(keep)
+        index = np.flatnonzero(keep).tolist()
         return FaceDataset(
             crops=[self.crops[i] for i in index],
             targets=self.targets[index],
@@ -124,78 +131,140 @@ def one_hot(labels: NDArray[np.int64]) -> NDArray[np.float32]:
 
 def read_parquet(path: Path) -> FaceDataset:
     """Read a Parquet file with the columns ``image`` and ``votes_*``."""
+    columns = [f"votes_{name}" for name in VOTES]
     try:
         table = pd.read_parquet(path)
-        votes = table[[f"votes_{name}" for name in VOTES]].to_numpy(np.int64)
+        need_columns(table, ["image", *columns])
+        votes = table[columns].to_numpy(np.int64)
         crops = [decode_grey(row["bytes"]) for row in table["image"]]
         names = [str(row["path"]) for row in table["image"]]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path.name} cannot be read: {error}") from None
     targets, labels = ferplus_labels(votes)
     return FaceDataset(crops=crops, targets=targets, labels=labels, names=names)
 
 
+def need_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise ``ValueError`` that names the columns which a table lacks."""
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ValueError(f"it has no column {', '.join(missing)}")
+
+
 def decode_grey(data: bytes) -> Crop:
-    """Decode an encoded picture to (H, W) uint8 grey."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    """Decode an encoded picture to (S, S) uint8 grey."""
+    encoded = np.frombuffer(data, np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
     if image is None:
         raise ValueError("a picture in it is damaged")
-    return image
+    return centre_square(image)
 
 
 def read_csv(data: Path, split: str) -> FaceDataset:
     """Read Kaggle's ``fer2013.csv``, with FER+'s votes where ``fer2013new.csv`` is beside it."""
     try:
         table = pd.read_csv(data / "fer2013.csv")
+        need_columns(table, ["emotion", "pixels", "Usage"])
         rows = (table["Usage"] == USAGES[split]).to_numpy()
-        pixels = table.loc[rows, "pixels"]
-        crops = [np.fromstring(p, np.uint8, sep=" ").reshape(48, 48) for p in pixels]
-        numbers = table.loc[rows, "emotion"].to_numpy(np.int64)
-    except (KeyError, ValueError) as error:
+        crops = [parse_pixels(text) for text in table.loc[rows, "pixels"]]
+        labels = ferplus_numbers(table.loc[rows, "emotion"].to_numpy(np.int64))
+    except (OSError, ValueError) as error:
         raise DataError(f"fer2013.csv is not as Kaggle ships it: {error}") from None
     names = [f"row{i}" for i in np.flatnonzero(rows)]
-    if not (data / "fer2013new.csv").is_file():
-        order = np.array([FERPLUS.index(name) for name in FER2013])
-        labels = order[numbers]
-        return FaceDataset(crops=crops, targets=one_hot(labels), labels=labels, names=names)
-    plus = pd.read_csv(data / "fer2013new.csv")
-    if len(plus) != len(table):
-        raise DataError(f"fer2013new.csv has {len(plus)} rows, fer2013.csv {len(table)}")
-    columns = [c for c in plus.columns if c.lower() in VOTES]
-    votes = plus.loc[rows, sorted(columns, key=lambda c: VOTES.index(c.lower()))]
-    targets, labels = ferplus_labels(votes.to_numpy(np.int64))
+    faces = FaceDataset(crops=crops, targets=one_hot(labels), labels=labels, names=names)
+    votes_file = data / "fer2013new.csv"
+    return with_votes(faces, votes_file, table["Usage"], rows) if votes_file.is_file() else faces
+
+
+def parse_pixels(text: object) -> Crop:
+    """Turn the grey values of one face, separated by blanks, into (48, 48) uint8."""
+    values = np.array(str(text).split(), np.int64)
+    if len(values) != FER2013_SIDE**2:
+        raise ValueError(f"a face has {len(values)} pixels, expected {FER2013_SIDE**2}")
+    if values.min() < 0 or values.max() > 255:
+        raise ValueError("a pixel is outside 0 to 255")
+    return values.astype(np.uint8).reshape(FER2013_SIDE, FER2013_SIDE)
+
+
+def ferplus_numbers(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Translate FER2013's class numbers to those of :data:`emotion.labels.FERPLUS`."""
+    if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(FER2013):
+        raise ValueError(f"an emotion is outside 0 to {len(FER2013) - 1}")
+    order = np.array([FERPLUS.index(name) for name in FER2013], np.int64)
+    return order[numbers]
+
+
+def with_votes(
+    faces: FaceDataset, path: Path, usage: "pd.Series[str]", rows: NDArray[np.bool_]
+) -> FaceDataset:
+    """Replace FER2013's labels by the votes of FER+, whose file has the same rows.
+
+    Args:
+        faces: the chosen rows of ``fer2013.csv``. path: of ``fer2013new.csv``.
+        usage: the column ``Usage`` of all rows of ``fer2013.csv``. rows: which were chosen.
+    """
+    columns = [*FERPLUS, "unknown", "NF"]
+    try:
+        plus = pd.read_csv(path)
+        need_columns(plus, ["Usage", "Image name", *columns])
+        if list(plus["Usage"]) != list(usage):
+            raise ValueError(f"its {len(plus)} rows are not the {len(usage)} of fer2013.csv")
+        votes = plus.loc[rows, columns].to_numpy(np.int64)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path.name} is not as FER+ ships it: {error}") from None
+    targets, labels = ferplus_labels(votes)
     # A row without an image name is one that FER+'s authors found to be no face.
     present = plus.loc[rows, "Image name"].notna().to_numpy()
-    return FaceDataset(crops=crops, targets=targets, labels=labels, names=names).where(present)
+    return FaceDataset(faces.crops, targets, labels, faces.names).where(present)
 
 
 def read_folders(data: Path, split: str) -> FaceDataset:
-    """Read a tree of pictures, one folder per class, each picture one face.
-
-    With a folder named after the split (``train``, ``validation`` or ``val``, ``test``), that
-    one is read. Without, a tenth of the pictures is the test split, a tenth validation, chosen
-    by a checksum of each file's name, so that the choice never changes.
-    """
-    names = {"validation": ("validation", "val", "valid")}.get(split, (split,))
-    found = next((data / n for n in names if (data / n).is_dir()), None)
-    root, chosen = (found, all_files) if found else (data, by_checksum(split))
-    paths, labels = [], []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-        files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_ENDINGS]
-        for path in filter(chosen, files):
-            paths.append(path)
-            labels.append(class_index(folder))
-    if not paths:
+    """Read a tree of pictures, one folder per class, each picture one face."""
+    root, tenths = choose_folder(data, split)
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    files = [(path, class_index(folder)) for folder in folders for path in pictures(folder)]
+    if not files:
         raise DataError(
             f"{data} holds no {split}.parquet, no fer2013.csv and no folder per class with pictures"
         )
-    numbers = np.array(labels, np.int64)
+    chosen = [(path, label) for path, label in files if tenth(path) in tenths]
+    if not chosen:
+        raise DataError(f"none of the {len(files)} pictures in {root} falls to the split {split}")
+    labels = np.array([label for _, label in chosen], np.int64)
     return FaceDataset(
-        crops=[read_crop(p) for p in paths],
-        targets=one_hot(numbers),
-        labels=numbers,
-        names=[str(p.relative_to(root)) for p in paths],
+        crops=[read_crop(path) for path, _ in chosen],
+        targets=one_hot(labels),
+        labels=labels,
+        names=[path.relative_to(root).as_posix() for path, _ in chosen],
     )
+
+
+def choose_folder(data: Path, split: str) -> tuple[Path, set[int]]:
+    """Return where the classes of a split lie, and which tenths of the pictures belong to it.
+
+    With a folder named after the split (``train``, ``validation`` or ``val``, ``test``), all
+    of that one. Where only the validation folder is missing, a tenth of the training folder
+    stands in for it. With no folder per split, a tenth of all is the test split and a tenth
+    validation. Tenths go by a checksum of each file's name, so the choice never changes.
+    """
+    found = {
+        name: next((data / f for f in folders if (data / f).is_dir()), None)
+        for name, folders in FOLDERS.items()
+    }
+    train, everything = found["train"], set(range(10))
+    if train and not found["validation"] and split != "test":
+        return train, everything - TENTHS["validation"] if split == "train" else TENTHS[split]
+    if folder := found[split]:
+        return folder, everything
+    if any(found.values()):
+        raise DataError(f"{data} has a folder per split, but none for {split}")
+    return data, TENTHS[split]
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Return the picture files anywhere below a folder, sorted."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
+    return sorted(p for p in found if p.is_file() and not p.name.startswith("."))
 
 
 def class_index(folder: Path) -> int:
@@ -206,25 +275,22 @@ def class_index(folder: Path) -> int:
         raise DataError(f"folder {folder.name!r}: {error}") from None
 
 
-def all_files(path: Path) -> bool:
-    """Choose every file."""
-    return True
-
-
-def by_checksum(split: str) -> Callable[[Path], bool]:
-    """Return a choice of files that belong to a split, by a checksum of their name."""
-    wanted = {"test": {0}, "validation": {1}}.get(split, set(range(2, 10)))
-    return lambda path: zlib.crc32(path.name.encode()) % 10 in wanted
+def tenth(path: Path) -> int:
+    """Return the tenth, 0 to 9, that a file belongs to by a checksum of its name."""
+    return zlib.crc32(path.name.encode()) % 10
 
 
 def read_crop(path: Path) -> Crop:
     """Read a picture file as a square RGB crop, the longer side cut equally at both ends."""
     try:
-        with Image.open(io.BytesIO(path.read_bytes())) as image:
-            array = np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    height, width = array.shape[:2]
+        return centre_square(load_image(path))
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def centre_square(image: Crop) -> Crop:
+    """Cut (H, W, ...) to its middle (S, S, ...), contiguous."""
+    height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return np.ascontiguousarray(array[top : top + side, left : left + side])
+    return np.ascontiguousarray(image[top : top + side, left : left + side])

@@ -21,11 +21,12 @@ from torch import nn
 from emotion.facenet import FaceNet
 
 FILE_NAME = "dlib_face_recognition_resnet_model_v1.dat"
-MEAN = tuple(v / 255 for v in (122.782, 117.001, 104.298))
-STD = (256 / 255,) * 3
+MEAN = (122.782 / 255, 117.001 / 255, 104.298 / 255)
+STD = (256 / 255, 256 / 255, 256 / 255)
 """dlib's own input normalisation, (value - mean) / 256, for values in [0, 1]."""
 
 LAYER = re.compile(rb"\x01\x05con_4|\x01\x07affine_")
+END = ("the end", np.empty(0, np.float32))
 
 
 def model_file() -> Path:
@@ -77,12 +78,16 @@ def load_pretrained(model: FaceNet, path: Path | None = None) -> None:
     Args:
         model: with 3 input channels; changed in place.
         path: of dlib's file; by default the one that ``face_recognition_models`` carries.
+
+    Raises:
+        ValueError: another kind of file.
     """
     layers = read_layers((path or model_file()).read_bytes())
     convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for conv, norm in zip(convs, norms, strict=True):
-        (kind, filters), (kind_after, affine) = next(layers), next(layers)
+        kind, filters = next(layers, END)
+        kind_after, affine = next(layers, END)
         if (kind, kind_after) != ("con", "affine"):
             raise ValueError(f"expected con, affine in dlib's file, got {kind}, {kind_after}")
         count = conv.out_channels

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from emotion.facenet import FaceNet
 from emotion.preprocess import preprocess, resample
 from emotion.weights import ModelSpec
 from train.augment import build_augmentation, mixup
-from train.config import FitConfig, spec_for
+from train.checkpoint import load_checkpoint, save_checkpoint
+from train.config import FitConfig, differences, spec_for
 from train.datasets import DataError, FaceDataset
 from train.dlib_weights import calibrate, load_pretrained
 from train.metrics import accuracy_of
@@ -33,8 +34,8 @@ class Run:
     """One run's folder, settings and device.
 
     Attributes:
-        folder: receives ``last.pt`` after each epoch, ``history.jsonl``, ``config.json``.
-        config: the numbers. device: where to train.
+        folder: receives ``last.pt`` (weights, settings) and a line of ``history.jsonl`` per epoch.
+        config: the settings. device: where to train.
     """
 
     folder: Path
@@ -45,16 +46,27 @@ class Run:
     def checkpoint(self) -> Path:
         return self.folder / "last.pt"
 
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.jsonl"
+
 
 def build_network(config: FitConfig, spec: ModelSpec, faces: FaceDataset) -> nn.Module:
-    """Create the network, from pretrained weights if the config says so."""
+    """Create the network, from pretrained weights if the config says so.
+
+    Raises:
+        ValueError: no such architecture.
+    """
+    if not timm.is_model(config.architecture):
+        raise ValueError(f"timm knows no architecture {config.architecture!r}")
     if config.architecture != "dlib_face27":
-        return timm.create_model(
+        network: nn.Module = timm.create_model(
             config.architecture,
             pretrained=config.pretrained,
             num_classes=len(spec.labels),
             drop_rate=config.drop,
         )
+        return network
     model = FaceNet(num_classes=len(spec.labels), drop_rate=config.drop)
     if config.pretrained:
         load_pretrained(model)
@@ -64,8 +76,10 @@ def build_network(config: FitConfig, spec: ModelSpec, faces: FaceDataset) -> nn.
             for part in np.array_split(chosen, max(1, len(chosen) // 64))
         ]
         calibrate(model.eval(), batches)
-    nn.init.zeros_(model.fc.bias)
-    nn.init.normal_(model.fc.weight, std=0.01)
+    head = model.get_classifier()
+    if isinstance(head, nn.Linear):
+        nn.init.zeros_(head.bias)
+        nn.init.normal_(head.weight, std=0.01)
     return model
 
 
@@ -117,7 +131,9 @@ def train_epoch(
     model.train()
     steps = max(len(faces) // config.batch_size, 1)
     losses = []
-    bar = tqdm(batches(faces, spec, config, epoch), total=steps, desc=f"epoch {epoch + 1}", mininterval=5)
+    bar = tqdm(
+        batches(faces, spec, config, epoch), total=steps, desc=f"epoch {epoch + 1}", mininterval=5
+    )
     for step, (images, targets) in enumerate(bar):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, epoch + step / steps)
@@ -127,7 +143,7 @@ def train_epoch(
             logits = model(x.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), y, label_smoothing=config.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         ema.update(model, step=epoch * steps + step)
@@ -155,25 +171,23 @@ def fit(
         The checkpoint; its ``ema`` holds the weights to export.
 
     Raises:
-        DataError: no face to train on.
+        DataError: no face to train on. WeightsError, ValueError: see :func:`resume`.
     """
     spec = spec_for(run.config)
     train = train.where(train.targets.sum(1) > 0)
     validation = validation.where(validation.labels >= 0)
     if len(train) < 2 or not len(validation):
         raise DataError(f"{len(train)} faces to train on, {len(validation)} to validate: too few")
-    run.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(run.config.seed)
     model = build_network(run.config, spec, train).to(run.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run.folder.mkdir(parents=True, exist_ok=True)
+    model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(parameter_groups(model, run.config), lr=run.config.lr)
     ema = ModelEmaV3(model, decay=run.config.ema, use_warmup=True)
     start = resume(run, model, ema, optimizer)
     for epoch in range(start, run.config.epochs):
         began = time.perf_counter()
-        loss = train_epoch(
-            model, ema, optimizer, faces=train, spec=spec, run=run, epoch=epoch
-        )
+        loss = train_epoch(model, ema, optimizer, faces=train, spec=spec, run=run, epoch=epoch)
         logits = predict_logits(ema.module, validation.crops, spec, device=run.device)
         row = {
             "epoch": epoch + 1,
@@ -181,7 +195,16 @@ def fit(
             "validation_accuracy": round(accuracy_of(logits, validation.labels), 4),
             "seconds": round(time.perf_counter() - began, 1),
         }
-        save(run, model, ema, optimizer, row)
+        save_checkpoint(
+            run.checkpoint,
+            config=run.config,
+            epoch=epoch + 1,
+            model=model,
+            ema=ema,
+            optimizer=optimizer,
+        )
+        with run.history.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
         on_epoch(row)
     return run.checkpoint
 
@@ -196,42 +219,23 @@ def parameter_groups(model: nn.Module, config: FitConfig) -> list[dict[str, Any]
     ]
 
 
-def resume(
-    run: Run, model: nn.Module, ema: ModelEmaV3, optimizer: torch.optim.Optimizer
-) -> int:
+def resume(run: Run, model: nn.Module, ema: ModelEmaV3, optimizer: torch.optim.Optimizer) -> int:
     """Load the run's checkpoint if there is one, and return the number of finished epochs.
 
     Raises:
+        WeightsError: the checkpoint cannot be read.
         ValueError: the folder holds a run with another config.
     """
     if not run.checkpoint.is_file():
+        run.history.unlink(missing_ok=True)
         return 0
-    state = torch.load(run.checkpoint, map_location=run.device, weights_only=True)
-    if state["config"] != asdict(run.config):
-        raise ValueError(f"{run.folder} holds a run with other settings; choose another --run")
+    state, config = load_checkpoint(run.checkpoint, run.device)
+    if changed := differences(config, run.config):
+        raise ValueError(
+            f"{run.folder} holds a run with another {', '.join(changed)}; "
+            "choose another --run-dir, or the same settings to go on"
+        )
     model.load_state_dict(state["model"])
     ema.load_state_dict(state["ema"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["epoch"])
-
-
-def save(
-    run: Run,
-    model: nn.Module,
-    ema: ModelEmaV3,
-    optimizer: torch.optim.Optimizer,
-    row: dict[str, float],
-) -> None:
-    """Write the checkpoint (atomically) and one line of history."""
-    state = {
-        "config": asdict(run.config),
-        "epoch": row["epoch"],
-        "model": model.state_dict(),
-        "ema": ema.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    partial = run.checkpoint.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(run.checkpoint)
-    with (run.folder / "history.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")

@@ -18,13 +18,11 @@ def predict_logits(
     *,
     device: torch.device,
     batch_size: int = 128,
-    flip: bool = False,
 ) -> NDArray[np.float32]:
     """Return the logits (N, K) float32 of N crops.
 
     Args:
         model: changed to evaluation mode.
-        flip: average with the logits of the mirrored crop.
     """
     model.eval()
     rows = []
@@ -32,8 +30,5 @@ def predict_logits(
         for start in range(0, len(crops), batch_size):
             x = preprocess(crops[start : start + batch_size], spec).to(device)
             x = x.contiguous(memory_format=torch.channels_last)
-            logits = model(x).float()
-            if flip:
-                logits = (logits + model(x.flip(3)).float()) / 2
-            rows.append(logits.cpu().numpy())
+            rows.append(model(x).float().cpu().numpy())
     return np.concatenate(rows) if rows else np.empty((0, len(spec.labels)), np.float32)
