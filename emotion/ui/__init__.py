@@ -1,0 +1,1 @@
+"""The web page: one module per tab. The only part of the package that imports gradio."""
