@@ -1,0 +1,39 @@
+"""Take the README's picture of the page, with the drawn faces.
+
+python app.py --port 7860 &
+python -m benchmarks.screenshot http://127.0.0.1:7860 docs/page.jpg
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("url")
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--image", type=Path, default=ROOT / "emotion/examples/four-faces.jpg")
+    parser.add_argument("--theme", choices=("light", "dark"), default="light")
+    parser.add_argument("--width", type=int, default=1280)
+    parser.add_argument("--height", type=int, default=1480)
+    args = parser.parse_args()
+    with sync_playwright() as session:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = session.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": args.width, "height": args.height})
+        page.goto(f"{args.url}?__theme={args.theme}")
+        page.wait_for_selector("#photo input[type=file]", state="attached")
+        page.set_input_files("#photo input[type=file]", str(args.image))
+        page.wait_for_selector(".lens-card")
+        page.wait_for_timeout(800)
+        page.screenshot(path=str(args.target))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
