@@ -12,6 +12,8 @@ Source: Zhou et al., CVPR 2016 (CAM); Selvaraju et al., ICCV 2017 (Grad-CAM); Dr
 arXiv:2011.08891 (when they agree and are faithful).
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,11 +33,12 @@ def class_evidence(model: EmotionModel, features: torch.Tensor) -> FloatArray:
     """
     height, width = features.shape[2:]
     with torch.inference_mode():
-        maps = torch.einsum("ck,nkhw->nchw", model.weight / (height * width), features)
-    out: FloatArray = maps.cpu().numpy()
+        maps = torch.matmul(model.weight / (height * width), features.flatten(2))
+    out: FloatArray = maps.cpu().numpy().reshape(len(features), len(model.weight), height, width)
     return out
 
 
+@lru_cache(maxsize=32)
 def spread_kernel(cells: int, size: int, *, origin: float, step: float) -> FloatArray:
     """Return how one row of cells is laid over one row of pixels.
 
@@ -47,7 +50,7 @@ def spread_kernel(cells: int, size: int, *, origin: float, step: float) -> Float
         origin, step: centre of the first cell, distance of centres, as fractions of the crop.
 
     Returns:
-        (cells, size) float32, rows sum to 1.
+        (cells, size) float32, rows sum to 1; read-only, since calls share it.
     """
     centres = origin + step * np.arange(cells)
     pixels = (np.arange(size) + 0.5) / size
@@ -55,7 +58,9 @@ def spread_kernel(cells: int, size: int, *, origin: float, step: float) -> Float
     total = tents.sum(1, keepdims=True)
     if not (total > 0).all():
         raise ValueError(f"cells at {centres} do not all lie on the crop")
-    return (tents / total).astype(np.float32)
+    kernel = (tents / total).astype(np.float32)
+    kernel.flags.writeable = False
+    return kernel
 
 
 def spread(evidence: FloatArray, size: int, *, origin: float, step: float) -> FloatArray:

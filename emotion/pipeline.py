@@ -27,22 +27,19 @@ class AlignedFace:
     Attributes:
         face: with the best landmarks at hand.
         crop: (S, S, 3) uint8 RGB. to_crop: (2, 3), image pixels to crop units.
-        masks: (R, M, M) bool, the regions of this face.
     """
 
     face: Face
     crop: RGBImage
     to_crop: Matrix
-    masks: NDArray[np.bool_]
 
 
 def align_face(image: RGBImage, face: Face) -> AlignedFace:
-    """Find a face's landmarks, cut it out upright, and draw its regions."""
+    """Find a face's landmarks and cut it out upright."""
     landmarks = find_landmarks(image, face)
     best = face if landmarks is None else replace(face, landmarks=landmarks)
     to_crop = alignment(best)
-    masks = region_masks(crop_landmarks(best, to_crop))
-    return AlignedFace(face=best, crop=warp(image, to_crop), to_crop=to_crop, masks=masks)
+    return AlignedFace(face=best, crop=warp(image, to_crop), to_crop=to_crop)
 
 
 class EmotionPipeline:
@@ -103,7 +100,8 @@ class EmotionPipeline:
         self, aligned: AlignedFace, prediction: Prediction, evidence: FloatArray
     ) -> FaceResult:
         """Put together what is known about one face."""
-        explanation = self.explanation(evidence, aligned.masks)
+        masks = region_masks(crop_landmarks(aligned.face, aligned.to_crop))
+        explanation = self.explanation(evidence, masks)
         return FaceResult(
             face=aligned.face,
             crop=aligned.crop,
@@ -114,11 +112,9 @@ class EmotionPipeline:
         )
 
     def explanation(self, evidence: FloatArray, masks: NDArray[np.bool_]) -> Explanation:
-        """Share the evidence (C, h, w) of one face among its regions (R, S, S)."""
+        """Share the evidence (C, h, w) of one face among its regions (R, M, M)."""
         spec = self.model.spec
-        # Pixel 15 of the input spans 15 to 16; as a place on the crop its middle is 15.5.
-        origin = (spec.grid_origin + 0.5) / spec.input_size
-        step = spec.grid_step / spec.input_size
+        origin, step = spec.grid_on_crop()
         return Explanation(
             labels=spec.labels,
             evidence=evidence,

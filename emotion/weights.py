@@ -72,6 +72,11 @@ class ModelSpec:
         if self.grid_step <= 0 or self.evidence_scale <= 0:
             raise WeightsError(f"spec {self.name}: grid_step and evidence_scale must be above 0")
 
+    def grid_on_crop(self) -> tuple[float, float]:
+        """Return the centre of the first cell, and the step, as fractions of the crop's side."""
+        # Pixel 15 of the input spans 15 to 16; as a place on the crop its middle is 15.5.
+        return (self.grid_origin + 0.5) / self.input_size, self.grid_step / self.input_size
+
     def to_json(self) -> str:
         """Return the spec as the text of its JSON file."""
         return json.dumps(asdict(self), indent=2) + "\n"

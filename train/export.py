@@ -121,12 +121,8 @@ def measure_scale(spec: ModelSpec, network: nn.Module, faces: FaceDataset) -> fl
     top = maps.sum((2, 3)) + model.bias.numpy()
     chosen = maps[np.arange(len(maps)), top.argmax(1)]
     size = 64
-    laid = spread(
-        chosen,
-        size,
-        origin=(spec.grid_origin + 0.5) / spec.input_size,
-        step=spec.grid_step / spec.input_size,
-    )
+    origin, step = spec.grid_on_crop()
+    laid = spread(chosen, size, origin=origin, step=step)
     return float(np.percentile(laid.max((1, 2)) * size * size, 95))
 
 
