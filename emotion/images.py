@@ -1,6 +1,8 @@
 """Anything that holds a picture, to (H, W, 3) uint8 RGB."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,8 @@ def load_image(source: ImageSource) -> RGBImage:
     if isinstance(source, np.ndarray):
         return from_array(source)
     if isinstance(source, Image.Image):
-        return from_pil(source)
+        with clear_errors():
+            return from_pil(source)
     if isinstance(source, bytes):
         return decode(source)
     if isinstance(source, str | Path):
@@ -71,15 +74,21 @@ def decode(data: bytes) -> RGBImage:
         raise ImageError("the file is empty")
     if len(data) > MAX_BYTES:
         raise ImageError(f"the file has {len(data) / 1e6:.0f} MB; at most {MAX_BYTES // 10**6}")
+    with clear_errors(), Image.open(io.BytesIO(data)) as image:
+        return from_pil(image)
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn whatever Pillow raises while it opens and decodes a picture into ``ImageError``."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return from_pil(image)
+        yield
+    except ImageError:
+        raise
     except Image.DecompressionBombError:
         raise ImageError(f"the picture has more than {MAX_PIXELS // 10**6} megapixels") from None
     except UnidentifiedImageError:
         raise ImageError("this is not a picture in a format that can be read") from None
-    except ImageError:
-        raise
     except Exception as error:
         # Pillow's decoders raise whatever their parsing runs into: IndexError, RuntimeError, ...
         reason = str(error).splitlines()[0] if str(error) else "damaged"

@@ -311,3 +311,11 @@ def test_damage_anywhere_is_an_image_error_or_still_a_picture(kind: str) -> None
                 refusals.add(str(error))
     assert refusals
     assert not any("\n" in refusal for refusal in refusals)
+
+
+def test_a_lazily_opened_damaged_picture_is_an_image_error(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:3000])
+    with Image.open(path) as lazy, pytest.raises(ImageError, match="damaged or cut off"):
+        load_image(lazy)
