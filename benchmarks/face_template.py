@@ -11,14 +11,14 @@ import argparse
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from benchmarks.pictures import SIDE, in_picture
 from emotion.detect import HogDetector, YunetDetector
 from emotion.landmarks import find_landmarks
 from train.datasets import load_faces
 
-SIDE, MARGIN = 192, 96
+MARGIN = 96
 MIRROR_5 = [1, 0, 2, 4, 3]
 MIRROR_68 = [
     *range(16, -1, -1),
@@ -51,9 +51,7 @@ def main() -> None:
     yunet = YunetDetector(args.yunet) if args.yunet else None
     landmarks, boxes, fives = [], [], []
     for crop in load_faces(args.data, "validation").crops[: args.limit]:
-        big = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-        framed = cv2.copyMakeBorder(big, *[MARGIN] * 4, cv2.BORDER_REPLICATE)
-        image = cv2.cvtColor(framed, cv2.COLOR_GRAY2RGB)
+        image = in_picture(crop, MARGIN)
         found = hog.detect(image, min_face=80)
         if len(found) == 1:
             boxes.append((found[0].box - MARGIN) / SIDE)

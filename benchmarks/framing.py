@@ -11,9 +11,9 @@ import argparse
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from benchmarks.pictures import in_picture
 from emotion import classify, load_model
 from emotion.align import warp
 from emotion.detect import load_detector
@@ -21,7 +21,7 @@ from emotion.geometry import Matrix
 from emotion.pipeline import align_face
 from train.datasets import load_faces
 
-SIDE, MARGIN = 192, 64
+MARGIN = 64
 ZOOMS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 
 
@@ -44,9 +44,7 @@ def main() -> None:
     model = load_model()
     rows = []
     for crop, label in zip(faces.crops[: args.limit], faces.labels[: args.limit], strict=True):
-        big = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-        framed = cv2.copyMakeBorder(big, *[MARGIN] * 4, cv2.BORDER_REPLICATE)
-        image = cv2.cvtColor(framed, cv2.COLOR_GRAY2RGB)
+        image = in_picture(crop, MARGIN)
         found = detector.detect(image, min_face=80)
         if len(found) == 1:
             rows.append((crop, label, image, align_face(image, found[0]).to_crop))

@@ -1,6 +1,7 @@
 """A face in a photograph to an upright crop, framed like the faces the model was trained on."""
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ def alignment(face: Face) -> Matrix:
     try:
         return fit_similarity(points, places)
     except ValueError:
-        return fit_similarity(face.box.reshape(2, 2), HOG_BOX.reshape(2, 2))
+        return alignment(replace(face, landmarks=None))
 
 
 def anchor_points(face: Face) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

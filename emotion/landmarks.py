@@ -70,7 +70,7 @@ def find_landmarks(image: RGBImage, face: Face) -> FloatArray | None:
     except ValueError:  # five points at one place say nothing of how the face lies
         return predict_points(models, image, face.box)
     shift = np.array([[1.0, 0, UPRIGHT_MARGIN], [0, 1.0, UPRIGHT_MARGIN]])
-    to_upright = shift.copy() * (UPRIGHT_SIDE / (1 + 2 * UPRIGHT_MARGIN))
+    to_upright = shift * (UPRIGHT_SIDE / (1 + 2 * UPRIGHT_MARGIN))
     matrix = to_upright[:, :2] @ to_unit
     matrix[:, 2] += to_upright[:, 2]
     upright = cv2.warpAffine(image, matrix, (UPRIGHT_SIDE, UPRIGHT_SIDE))
