@@ -20,11 +20,17 @@ def classify(model: EmotionModel, crops: Sequence[Crop]) -> tuple[Prediction, ..
 
 
 def predictions(model: EmotionModel, features: torch.Tensor) -> tuple[Prediction, ...]:
-    """Pool feature maps (N, K, h, w) and apply the head; one prediction per face."""
+    """Pool feature maps (N, K, h, w) and apply the head; one prediction per face.
+
+    Each has the model's ``set_threshold``, from which its candidates follow.
+    """
+    spec = model.spec
     with torch.inference_mode():
         logits = features.mean((2, 3)) @ model.weight.T + model.bias
         probabilities = logits.softmax(1)
     return tuple(
-        Prediction(labels=model.spec.labels, logits=row, probabilities=p)
+        Prediction(
+            labels=spec.labels, logits=row, probabilities=p, set_threshold=spec.set_threshold
+        )
         for row, p in zip(logits.cpu().numpy(), probabilities.cpu().numpy(), strict=True)
     )

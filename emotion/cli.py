@@ -142,6 +142,8 @@ def print_table(path: str, result: Any) -> None:
             f"{face.prediction.labels[i]} {face.prediction.probabilities[i]:.2f}" for i in order
         ]
         print(f"     {'  '.join(names)}")
+        for note in face.notes:
+            print(f"     {note.text}")
 
 
 def run_benchmark(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from emotion.geometry import Matrix
 from emotion.images import ImageSource, RGBImage, load_image
 from emotion.landmarks import find_landmarks
 from emotion.model import EmotionModel, load_model
+from emotion.quality import measure, notes
 from emotion.regions import REGIONS, crop_landmarks, describe, region_masks
 from emotion.results import Explanation, Face, FaceResult, FloatArray, ImageResult, Prediction
 from emotion.weights import DEFAULT_MODEL
@@ -102,6 +103,7 @@ class EmotionPipeline:
         """Put together what is known about one face."""
         masks = region_masks(crop_landmarks(aligned.face, aligned.to_crop))
         explanation = self.explanation(evidence, masks)
+        quality = measure(aligned.crop, aligned.face)
         return FaceResult(
             face=aligned.face,
             crop=aligned.crop,
@@ -109,6 +111,8 @@ class EmotionPipeline:
             prediction=prediction,
             explanation=explanation,
             sentence=describe(prediction, explanation),
+            quality=quality,
+            notes=notes(quality, self.model.spec.quality),
         )
 
     def explanation(self, evidence: FloatArray, masks: NDArray[np.bool_]) -> Explanation:

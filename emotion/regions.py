@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from emotion.geometry import Matrix, apply
 from emotion.landmarks import MEAN_FACE, YUNET_FIVE
-from emotion.results import Explanation, Face, FloatArray, Prediction
+from emotion.results import NOT_SURE, Explanation, Face, FloatArray, Prediction, either
 
 REGIONS = (
     "left brow",
@@ -178,13 +178,15 @@ def describe(prediction: Prediction, explanation: Explanation, label: str | None
     """Say in one sentence which regions spoke for a label and which against it.
 
     Args:
-        label: by default the most probable one.
+        label: by default the most probable one, and the sentence then starts with what else the
+            answer may be.
 
     Returns:
         Such as "Happiness (0.97): mostly the mouth (+3.1) and the cheeks (+1.2); the brows
         spoke against it (-0.3)."
     """
-    label = label or prediction.label
+    if label is None:
+        return doubt(prediction) + describe(prediction, explanation, prediction.label)
     row = explanation.region_evidence[prediction.index(label)]
     shares = merge_pairs(explanation.regions, row)
     top = max((v for _, v in shares), default=0.0)
@@ -199,6 +201,15 @@ def describe(prediction: Prediction, explanation: Explanation, label: str | None
     if against:
         said += f"; {listing(against)} spoke against it"
     return f"{head}{said}."
+
+
+def doubt(prediction: Prediction) -> str:
+    """Name the candidates where there are several, such as "Fear or anger. "; else ""."""
+    if prediction.sure:
+        return ""
+    if prediction.answer != NOT_SURE:
+        return f"{prediction.answer.capitalize()}. "
+    return f"{NOT_SURE.capitalize()}: could be {either(prediction.candidates)}. "
 
 
 def merge_pairs(regions: tuple[str, ...], row: FloatArray) -> list[tuple[str, float]]:

@@ -9,7 +9,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from emotion.evidence import spread
 from emotion.images import RGBImage
-from emotion.results import Explanation, FaceResult, FloatArray, ImageResult, label_index
+from emotion.results import (
+    Explanation,
+    FaceResult,
+    FloatArray,
+    ImageResult,
+    Prediction,
+    label_index,
+)
 
 FOR_COLOURS = np.array([[255, 214, 10], [245, 60, 30], [200, 0, 120]], np.float32)
 AGAINST_COLOURS = np.array([[70, 230, 255], [20, 110, 240], [60, 20, 170]], np.float32)
@@ -104,7 +111,7 @@ def annotate(
             lay_evidence(out, face, label or face.prediction.label, strength)
     canvas = Image.fromarray(out)
     for face in result.faces:
-        draw_box(canvas, face, label or face.prediction.label)
+        draw_box(canvas, face, caption(face.prediction, label))
     return np.array(canvas, np.uint8)
 
 
@@ -129,13 +136,25 @@ def lay_evidence(out: RGBImage, face: FaceResult, label: str, strength: float) -
     out[y1:y2, x1:x2] = blend(out[y1:y2, x1:x2], laid, strength)
 
 
-def draw_box(canvas: Image.Image, face: FaceResult, label: str) -> None:
-    """Draw one face's box and, above or below it, a label with its probability."""
+def caption(prediction: Prediction, label: str | None = None) -> str:
+    """Return the words on a face's box.
+
+    Args:
+        label: whose probability to tell; by default the answer is told, and a probability only
+            where there is one candidate.
+    """
+    if label is None and not prediction.sure:
+        return prediction.answer
+    label = label or prediction.label
+    return f"{label} {prediction.probability(label):.2f}"
+
+
+def draw_box(canvas: Image.Image, face: FaceResult, text: str) -> None:
+    """Draw one face's box and, above or below it, its caption."""
     draw = ImageDraw.Draw(canvas)
     x1, y1, x2, y2 = (float(v) for v in face.face.box)
     line = max(2, round((x2 - x1) / 80))
     draw.rectangle((x1, y1, x2, y2), outline=BOX_COLOUR, width=line)
-    text = f"{label} {face.prediction.probability(label):.2f}"
     font = ImageFont.load_default(size=int(np.clip((x2 - x1) / 7, 12, 48)))
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     wide, high = right - left + 8, bottom - top + 8

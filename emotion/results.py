@@ -4,12 +4,16 @@ Arrays are numpy; see each class for shape, dtype, range and units. Two results 
 only if they are the same object, since arrays have no single truth of equality.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+
+NOT_SURE = "not sure"
+QUALITY_KINDS = ("dark", "bright", "blurred", "small", "turned")
 
 
 def check_shape(name: str, array: NDArray[np.generic], expected: tuple[int | None, ...]) -> None:
@@ -31,6 +35,11 @@ def label_index(labels: tuple[str, ...], label: str) -> int:
     if label not in labels:
         raise ValueError(f"no label {label!r}; expected one of {', '.join(labels)}")
     return labels.index(label)
+
+
+def either(names: Sequence[str]) -> str:
+    """Return names as alternatives: "neutral, sadness or anger"."""
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,26 +68,74 @@ class Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the model answers for one face.
+    """What the model answers for one face: probabilities, and the labels that may be right.
+
+    The threshold is chosen so that on 90 % of faces the set of labels at or above it, with the
+    most probable label, holds the one that people gave. That is 90 % of many faces drawn like the
+    validation faces it was chosen on: it says nothing about one face, about one emotion, or about
+    pictures of another kind (a dark room, another camera), where the share may well be lower.
 
     Attributes:
         labels: C names, in the order of the model's outputs.
         logits: (C,) float32, already divided by the calibration temperature.
         probabilities: (C,) float32 in [0, 1], the softmax of the logits.
+        set_threshold: probability, above 0, from which on a label belongs to the set; 1 for no
+            sets: then the most probable label stands alone, as if it were sure.
+
+    Source: split conformal prediction with least ambiguous sets, Sadinle, Lei and Wasserman,
+    JASA 2019, arXiv:1609.00451; introduced in Angelopoulos and Bates, arXiv:2107.07511.
     """
 
     labels: tuple[str, ...]
     logits: FloatArray
     probabilities: FloatArray
+    set_threshold: float = 1.0
 
     def __post_init__(self) -> None:
         check_shape("logits", self.logits, (len(self.labels),))
         check_shape("probabilities", self.probabilities, (len(self.labels),))
+        if not 0 < self.set_threshold <= 1:
+            raise ValueError(
+                f"set_threshold: expected above 0, at most 1, got {self.set_threshold}"
+            )
 
     @property
     def label(self) -> str:
         """The most probable label."""
         return self.labels[int(self.probabilities.argmax())]
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The labels that may be right, the most probable first; the first is :attr:`label`.
+
+        All labels that reach the threshold. Where none does, the two most probable ones: naming
+        the best of such weak answers alone would look like certainty. That rule only adds labels
+        to a set, so the promised coverage is kept.
+        """
+        order = np.argsort(-self.probabilities, kind="stable")
+        size = 1 if self.set_threshold == 1 else self.reached or 2
+        return tuple(self.labels[i] for i in order[:size])
+
+    @property
+    def reached(self) -> int:
+        """How many labels reach the threshold."""
+        return int((self.probabilities >= self.set_threshold).sum())
+
+    @property
+    def sure(self) -> bool:
+        """Whether only one label may be right."""
+        return len(self.candidates) == 1
+
+    @property
+    def answer(self) -> str:
+        """The answer in words, as it is shown everywhere.
+
+        "happiness" for one candidate, "happiness or surprise" for two that reach the threshold.
+        "not sure" for more, and where not even the most probable label reaches the threshold.
+        """
+        if self.sure or (len(self.candidates) == 2 and self.reached == 2):
+            return either(self.candidates)
+        return NOT_SURE
 
     def index(self, label: str) -> int:
         """Return the position of a label; ``ValueError`` if the model has no such label."""
@@ -122,6 +179,52 @@ class Explanation:
         check_shape("region_evidence", self.region_evidence, (count, len(self.regions)))
 
 
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a face can be read, as plain numbers; see :mod:`emotion.quality`.
+
+    Attributes:
+        brightness: mean grey of the crop, 0 to 255.
+        contrast: standard deviation of the crop's grey, 0 to 127.5.
+        sharpness: variance of the Laplacian over the variance of the grey, both of the crop at
+            48 pixels; no unit, 0 or more. It does not change with the contrast of the picture.
+        size: mean of the width and height of the face's box, in image pixels.
+        turn: where the nose is between the eyes: 0 in the middle, -1 at the eye on the viewer's
+            left, 1 at the other; None without landmarks.
+    """
+
+    brightness: float
+    contrast: float
+    sharpness: float
+    size: float
+    turn: float | None = None
+
+    def __post_init__(self) -> None:
+        limits = {"brightness": 255.0, "contrast": 127.5, "sharpness": np.inf, "size": np.inf}
+        for name, limit in limits.items():
+            value = getattr(self, name)
+            if not 0 <= value <= limit:
+                raise ValueError(f"{name}: expected 0 to {limit}, got {value}")
+        if self.turn is not None and not -1 <= self.turn <= 1:
+            raise ValueError(f"turn: expected -1 to 1 or None, got {self.turn}")
+
+
+@dataclass(frozen=True, slots=True)
+class QualityNote:
+    """One reason why a face's answer may be wrong more often than usual.
+
+    Attributes:
+        kind: one of :data:`QUALITY_KINDS`. text: a sentence for the reader.
+    """
+
+    kind: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in QUALITY_KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(QUALITY_KINDS)}, got {self.kind!r}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceResult:
     """Everything about one face.
@@ -131,7 +234,8 @@ class FaceResult:
         crop: (S, S, 3) uint8 RGB, the aligned face that the model saw.
         to_crop: (2, 3) float64, maps image pixels (x, y, 1) to the crop's unit square.
         prediction, explanation: the answer, and where it comes from.
-        sentence: the explanation of the top label in words.
+        sentence: the answer, and the explanation of the top label, in words.
+        quality: how well the face can be read. notes: what may be wrong with it, in words.
     """
 
     face: Face
@@ -140,6 +244,8 @@ class FaceResult:
     prediction: Prediction
     explanation: Explanation
     sentence: str
+    quality: Quality
+    notes: tuple[QualityNote, ...] = ()
 
     def __post_init__(self) -> None:
         check_shape("crop", self.crop, (None, None, 3))

@@ -1,5 +1,6 @@
 """Results as the JSON object that the shell prints and the page offers for download."""
 
+from dataclasses import asdict
 from typing import Any
 
 from emotion.results import FaceResult, ImageResult
@@ -17,13 +18,20 @@ def image_json(path: str, result: ImageResult | None, error: str | None = None) 
 
 
 def face_json(face: FaceResult) -> dict[str, Any]:
-    """Return one entry of ``faces``: evidence is that of the most probable label."""
+    """Return one entry of ``faces``.
+
+    ``label`` is the most probable one, and the evidence is that of this label; ``candidates`` are
+    all that may be right (see :class:`emotion.results.Prediction`).
+    """
     prediction, explanation = face.prediction, face.explanation
     row = prediction.index(prediction.label)
     return {
         "box": [round(float(v), 2) for v in face.face.box],
         "score": float(face.face.score),
         "label": prediction.label,
+        "answer": prediction.answer,
+        "sure": prediction.sure,
+        "candidates": list(prediction.candidates),
         "logits": by_name(prediction.labels, prediction.logits),
         "probabilities": by_name(prediction.labels, prediction.probabilities),
         "evidence": {
@@ -31,6 +39,8 @@ def face_json(face: FaceResult) -> dict[str, Any]:
             "regions": by_name(explanation.regions, explanation.region_evidence[row]),
         },
         "sentence": face.sentence,
+        "quality": asdict(face.quality),
+        "notes": [asdict(note) for note in face.notes],
     }
 
 

@@ -40,10 +40,16 @@ class ModelSpec:
             the last feature map lies, and how far apart the centres are.
         evidence_scale: density of evidence, in logits per crop area, that is shown in full
             colour; measured on the validation faces.
+        set_threshold: labels at or above this probability form a face's prediction set, beside
+            the most likely one; chosen on the validation faces so that the set holds the true
+            label for nine faces in ten. 1 for none: then the most likely label stands alone.
+        quality: accuracy on validation faces of a kind (``dark``, ``blurred`` ...; ``all`` for
+            all of them), in [0, 1]; see :mod:`emotion.quality`.
         sha256: of the safetensors file, hex.
         metrics: figures measured by ``python -m train evaluate``, by name.
         training: how it was made: command, data, date.
         license: of the weights.
+        intended_use, excluded_use: what the model is for, and what it must not be used for.
     """
 
     name: str
@@ -57,10 +63,14 @@ class ModelSpec:
     grid_origin: float
     grid_step: float
     evidence_scale: float = 12.0
+    set_threshold: float = 1.0
+    quality: Mapping[str, float] = field(default_factory=dict)
     sha256: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, str] = field(default_factory=dict)
     license: str = "Apache-2.0"
+    intended_use: str = ""
+    excluded_use: str = ""
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels) or not self.labels:
@@ -71,6 +81,8 @@ class ModelSpec:
             raise WeightsError(f"spec {self.name}: mean and std need three values, std above 0")
         if self.grid_step <= 0 or self.evidence_scale <= 0:
             raise WeightsError(f"spec {self.name}: grid_step and evidence_scale must be above 0")
+        if not 0 < self.set_threshold <= 1:
+            raise WeightsError(f"spec {self.name}: set_threshold must be above 0, at most 1")
 
     def grid_on_crop(self) -> tuple[float, float]:
         """Return the centre of the first cell, and the step, as fractions of the crop's side."""

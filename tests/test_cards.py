@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from emotion.images import load_image
 from emotion.labels import FERPLUS
-from emotion.results import ImageResult
+from emotion.results import FaceResult, ImageResult, QualityNote
 from emotion.ui import cards, texts
 from emotion.ui.image_tab import analyse_file
 from emotion.ui.webcam_tab import frame_html
@@ -59,12 +60,72 @@ def test_no_face_says_so_and_shows_the_picture() -> None:
     assert 'viewBox="0 0 30 20"' in page
 
 
-def test_unsure_answers_are_marked(pipeline, monkeypatch) -> None:
-    image = load_image(EXAMPLES / "happiness.jpg")
-    result = pipeline(image)
-    assert "lens-unsure" not in cards.card(0, result.faces[0])
-    monkeypatch.setattr(cards, "UNSURE", 1.1)
-    assert "lens-unsure" in cards.card(0, result.faces[0])
+@pytest.fixture(scope="module")
+def happy(pipeline) -> FaceResult:
+    return pipeline(load_image(EXAMPLES / "happiness.jpg")).faces[0]
+
+
+def with_answer(face: FaceResult, threshold: float, **probabilities: float) -> FaceResult:
+    """The same face with other probabilities; what is not named shares the rest."""
+    labels = face.prediction.labels
+    rest = (1 - sum(probabilities.values())) / (len(labels) - len(probabilities))
+    values = np.array([probabilities.get(name, rest) for name in labels], np.float32)
+    prediction = replace(face.prediction, probabilities=values, set_threshold=threshold)
+    return replace(face, prediction=prediction)
+
+
+def heading_of(face: FaceResult) -> str:
+    """The text of a card's heading, without tags."""
+    found = re.search("<h3>(.*?)</h3>", cards.card(0, face))
+    return re.sub("<.*?>", "", found.group(1))
+
+
+def test_a_sure_answer_has_its_probability(happy: FaceResult) -> None:
+    assert re.fullmatch(r"Face 1: happiness 0\.\d\d", heading_of(happy))
+    sure = with_answer(happy, 0.35, happiness=0.9)
+    assert heading_of(sure) == "Face 1: happiness 0.90"
+    assert cards.card(0, sure).count("data-candidate") == 1
+
+
+def test_two_candidates_are_both_named(happy: FaceResult) -> None:
+    face = with_answer(happy, 0.35, happiness=0.4, surprise=0.5)
+    assert heading_of(face) == "Face 1: surprise or happiness"
+    assert cards.card(0, face).count("data-candidate") == 2
+    # The evidence is that of the most probable one.
+    assert 'data-top="surprise"' in cards.card(0, face)
+    assert ">surprise or happiness</text>" in cards.mark(0, face, 480)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "listed"), [(0.3, "anger, sadness or fear"), (0.45, "anger or sadness")]
+)
+def test_not_sure_lists_what_it_could_be(happy: FaceResult, threshold: float, listed: str) -> None:
+    face = with_answer(happy, threshold, sadness=0.32, anger=0.35, fear=0.31)
+    assert heading_of(face) == f"Face 1: not sure could be {listed}"
+    assert ">not sure</text>" in cards.mark(0, face, 480)
+    result = ImageResult(480, 480, faces=(face, face), detector="hog")
+    assert "2 faces: <b>not sure, not sure</b>" in cards.status(result, 3)
+    # The bars stay, with the same numbers.
+    assert 'data-value="0.35" aria-pressed="true" data-candidate' in cards.card(0, face)
+
+
+def test_a_long_caption_stays_in_the_picture(happy: FaceResult) -> None:
+    face = with_answer(happy, 0.35, happiness=0.4, surprise=0.5)
+    box = np.array([380, 200, 480, 300], np.float32)
+    x = re.search(r'class="lens-name".*? x="([\d.]+)"', cards.mark(0, moved(face, box), 480))
+    assert float(x.group(1)) < 330
+    x = re.search(r'class="lens-name".*? x="([\d.]+)"', cards.mark(0, moved(face, box - 180), 480))
+    assert float(x.group(1)) == 200
+
+
+def moved(face: FaceResult, box: np.ndarray) -> FaceResult:
+    return replace(face, face=replace(face.face, box=box))
+
+
+def test_notes_are_on_the_card_and_harmless(happy: FaceResult) -> None:
+    assert "lens-hints" not in cards.card(0, happy)
+    noted = replace(happy, notes=(QualityNote("dark", "Dark <b>picture</b>."),))
+    assert '<ul class="lens-hints"><li>Dark &lt;b&gt;picture' in cards.card(0, noted)
 
 
 def test_bad_uploads_become_a_line_of_text(pipeline, tmp_path) -> None:
@@ -93,6 +154,9 @@ def test_frames(pipeline) -> None:
     assert with_heat != frame_html(pipeline, frame, heat=False)
     assert "No face in view" in frame_html(pipeline, np.zeros((48, 64, 3), np.uint8))
     assert "Waiting" in frame_html(pipeline, None)
+    overexposed = np.clip(frame * 3.0, 0, 255).astype(np.uint8)
+    assert "Overexposed picture: " in frame_html(pipeline, overexposed)
+    assert "lens-hints" not in frame_html(pipeline, frame)
 
 
 def test_about_names_what_the_model_misses() -> None:
@@ -101,3 +165,14 @@ def test_about_names_what_the_model_misses() -> None:
     assert "contempt" in texts.weakness(spec)
     assert f"{spec.metrics['ferplus_test_accuracy']:.1%}" in text
     assert "7x7" in text
+
+
+def test_about_says_what_a_set_is_and_what_is_hard() -> None:
+    spec = load_spec(WEIGHTS_DIR / "ferplus-face27.safetensors")
+    plain = replace(spec, set_threshold=1.0, quality={})
+    assert "Look at the probabilities" in texts.about(plain)
+    assert "ordinary faces" not in texts.about(plain)
+    told = texts.about(replace(spec, set_threshold=0.37, quality={"all": 0.874, "dark": 0.8}))
+    assert "at least 0.37" in told
+    assert "On 90 of 100 faces of the validation split" in told
+    assert "Of ordinary faces it reads 87% right; of dark 80%." in told

@@ -42,8 +42,12 @@ def test_json_of_a_photograph(detector, photo, request, capsys) -> None:
     assert list(image) == ["path", "width", "height", "error", "faces"]
     assert (image["width"], image["height"], image["error"]) == (512, 512, None)
     (face,) = image["faces"]
-    keys = ["box", "score", "label", "logits", "probabilities", "evidence", "sentence"]
-    assert list(face) == keys
+    keys = ["box", "score", "label", "answer", "sure", "candidates", "logits", "probabilities"]
+    assert list(face) == [*keys, "evidence", "sentence", "quality", "notes"]
+    assert (face["answer"], face["sure"]) == ("happiness", True)
+    assert face["candidates"] == ["happiness"]
+    assert list(face["quality"]) == ["brightness", "contrast", "sharpness", "size", "turn"]
+    assert face["notes"] == []
     assert face["label"] == "happiness"
     assert list(face["logits"]) == list(face["probabilities"]) == list(FERPLUS)
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -79,6 +83,18 @@ def test_table_and_annotated_picture(tmp_path, capsys) -> None:
     assert changed > 0
     assert main(argv) == 0
     assert (tmp_path / "out" / "happiness.emotion-2.png").exists()
+
+
+def test_a_note_is_printed_and_in_the_json(tmp_path, capsys) -> None:
+    path = tmp_path / "bright.png"
+    with Image.open(HAPPY) as image:
+        Image.fromarray(np.clip(np.array(image) * 3.0, 0, 255).astype(np.uint8)).save(path)
+    assert main(["image", str(path), "--detector", "hog"]) == 0
+    assert "     Overexposed picture: " in capsys.readouterr().out
+    _, report = run_json(capsys, str(path), "--detector", "hog")
+    (note,) = report["images"][0]["faces"][0]["notes"]
+    assert note["kind"] == "bright"
+    assert note["text"].startswith("Overexposed picture: ")
 
 
 def test_no_face_is_no_error(tmp_path, capsys) -> None:

@@ -2,8 +2,10 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from emotion.cam import CamExplainer
 from emotion.classify import classify
 from emotion.errors import DetectorError, ImageError, UnknownModelError
 from emotion.images import RGBImage
+from emotion.model import EmotionModel
 from emotion.pipeline import EmotionPipeline
 from emotion.regions import REGIONS
 from emotion.render import encode
@@ -65,14 +68,53 @@ def test_json_of_the_requirements(each_pipeline: EmotionPipeline, astronaut: RGB
     assert list(entry) == ["path", "width", "height", "error", "faces"]
     assert entry["error"] is None
     (face,) = entry["faces"]
-    assert list(face)[:3] == ["box", "score", "label"]
-    assert list(face)[3:] == ["logits", "probabilities", "evidence", "sentence"]
+    assert list(face)[:6] == ["box", "score", "label", "answer", "sure", "candidates"]
+    assert list(face)[6:10] == ["logits", "probabilities", "evidence", "sentence"]
+    assert list(face)[10:] == ["quality", "notes"]
     x1, y1, x2, y2 = face["box"]
     assert 0 <= x1 < x2 <= 512
     assert 0 <= y1 < y2 <= 512
     total = face["evidence"]["bias"] + sum(face["evidence"]["regions"].values())
     assert total == pytest.approx(face["logits"][face["label"]], abs=1e-3)
     assert max(face["probabilities"], key=face["probabilities"].get) == face["label"]
+
+
+def with_threshold(pipeline: EmotionPipeline, threshold: float) -> EmotionPipeline:
+    """The same pipeline with a model that answers in sets."""
+    spec = replace(pipeline.model.spec, set_threshold=threshold)
+    model = EmotionModel(spec, pipeline.model.network, pipeline.model.device)
+    return EmotionPipeline(model, pipeline.detector)
+
+
+def test_sets_reach_result_sentence_and_json(
+    pipeline: EmotionPipeline, astronaut: RGBImage
+) -> None:
+    values = np.sort(pipeline(astronaut).faces[0].prediction.probabilities)[::-1]
+    two = with_threshold(pipeline, float(values[1:3].mean()))(astronaut)
+    (face,) = two.faces
+    top, second = face.prediction.candidates
+    assert top == "happiness"
+    assert not face.prediction.sure
+    assert face.sentence.startswith(f"Happiness or {second}. Happiness (0.9")
+    entry = image_json("a.png", two)["faces"][0]
+    assert (entry["label"], entry["answer"]) == ("happiness", f"happiness or {second}")
+    assert (entry["sure"], entry["candidates"]) == (False, ["happiness", second])
+    (face,) = with_threshold(pipeline, float(values[0] + 1) / 2)(astronaut).faces
+    start = f"Not sure: could be happiness or {second}. Happiness (0.9"
+    assert face.sentence.startswith(start)
+    assert face.prediction.answer == "not sure"
+
+
+def test_a_dark_and_a_blurred_photograph_get_their_note(
+    yunet_pipeline: EmotionPipeline, astronaut: RGBImage
+) -> None:
+    """HOG would not find these faces."""
+    assert yunet_pipeline(astronaut).faces[0].notes == ()
+    dark = (astronaut * 0.1).astype(np.uint8)
+    blurred = cv2.GaussianBlur(astronaut, (0, 0), 5)
+    for image, kind in ((dark, "dark"), (blurred, "blurred")):
+        (face,) = yunet_pipeline(image).faces
+        assert [note.kind for note in face.notes] == [kind]
 
 
 def test_json_of_an_error() -> None:

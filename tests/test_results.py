@@ -7,7 +7,17 @@ import pytest
 
 from emotion.cam import CamMap
 from emotion.pipeline import AlignedFace
-from emotion.results import Explanation, Face, FaceResult, ImageResult, Prediction
+from emotion.quality import Limit
+from emotion.results import (
+    Explanation,
+    Face,
+    FaceResult,
+    ImageResult,
+    Prediction,
+    Quality,
+    QualityNote,
+    either,
+)
 from emotion.weights import ModelSpec
 
 LABELS = ("happiness", "fear")
@@ -19,6 +29,16 @@ def make_face() -> Face:
 
 def make_prediction() -> Prediction:
     return Prediction(LABELS, np.array([2.0, 0.0], np.float32), np.array([0.9, 0.1], np.float32))
+
+
+def answer_of(threshold: float, **probabilities: float) -> Prediction:
+    """A prediction of given probabilities; the labels are in the order given."""
+    values = np.array(list(probabilities.values()), np.float32)
+    return Prediction(tuple(probabilities), np.log(values), values, threshold)
+
+
+def make_quality() -> Quality:
+    return Quality(brightness=120.0, contrast=50.0, sharpness=0.5, size=80.0, turn=-0.1)
 
 
 def make_explanation() -> Explanation:
@@ -42,12 +62,25 @@ def make_result() -> FaceResult:
         prediction=make_prediction(),
         explanation=make_explanation(),
         sentence="",
+        quality=make_quality(),
     )
 
 
 @pytest.mark.parametrize(
     "kind",
-    [Face, Prediction, Explanation, FaceResult, ImageResult, AlignedFace, CamMap, ModelSpec],
+    [
+        Face,
+        Prediction,
+        Explanation,
+        FaceResult,
+        ImageResult,
+        Quality,
+        QualityNote,
+        AlignedFace,
+        CamMap,
+        Limit,
+        ModelSpec,
+    ],
 )
 def test_dataclasses_are_frozen_and_slotted(kind: type) -> None:
     assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
@@ -56,7 +89,16 @@ def test_dataclasses_are_frozen_and_slotted(kind: type) -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [make_face(), make_prediction(), make_explanation(), make_result(), ImageResult(1, 1)]
+    "result",
+    [
+        make_face(),
+        make_prediction(),
+        make_explanation(),
+        make_result(),
+        make_quality(),
+        QualityNote("dark", "Dark picture."),
+        ImageResult(1, 1),
+    ],
 )
 def test_fields_cannot_be_set(result: object) -> None:
     name = fields(result)[0].name  # type: ignore[arg-type]
@@ -110,3 +152,77 @@ def test_unknown_label_lists_the_known_ones() -> None:
 
 def test_no_face_is_an_empty_tuple() -> None:
     assert ImageResult(width=3, height=2).faces == ()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "probabilities", "candidates", "answer"),
+    [
+        # No sets: the top label stands alone, however weak.
+        (1.0, {"joy": 0.3, "fear": 0.4, "awe": 0.3}, ("fear",), "fear"),
+        (0.35, {"joy": 0.05, "fear": 0.9, "awe": 0.05}, ("fear",), "fear"),
+        (0.35, {"joy": 0.4, "fear": 0.5, "awe": 0.1}, ("fear", "joy"), "fear or joy"),
+        (0.3, {"joy": 0.31, "fear": 0.36, "awe": 0.33}, ("fear", "awe", "joy"), "not sure"),
+        # The top label is below the threshold: never sure, and the two best are listed.
+        (0.45, {"joy": 0.3, "fear": 0.4, "awe": 0.3}, ("fear", "joy"), "not sure"),
+        # A tie is broken by the order of the labels.
+        (0.3, {"joy": 0.5, "fear": 0.5}, ("joy", "fear"), "joy or fear"),
+        # A label right at the threshold belongs to the set.
+        (0.25, {"joy": 0.75, "fear": 0.25}, ("joy", "fear"), "joy or fear"),
+    ],
+)
+def test_candidates_and_answer(
+    threshold: float, probabilities: dict[str, float], candidates: tuple[str, ...], answer: str
+) -> None:
+    prediction = answer_of(threshold, **probabilities)
+    assert prediction.candidates == candidates
+    assert prediction.answer == answer
+    assert prediction.sure is (len(candidates) == 1)
+
+
+def test_sets_hold_at_least_what_the_threshold_promises() -> None:
+    """Never less than the labels at or above it, and always the label that is shown."""
+    random = np.random.default_rng(0)
+    for threshold in (0.05, 0.2, 0.35, 0.6, 0.99):
+        for row in random.dirichlet(np.full(8, 0.4), 200).astype(np.float32):
+            prediction = Prediction(tuple("abcdefgh"), np.log(row + 1e-9), row, threshold)
+            reached = {n for n, p in zip("abcdefgh", row, strict=True) if p >= threshold}
+            assert reached <= set(prediction.candidates)
+            assert prediction.candidates[0] == prediction.label
+            shown = [prediction.probability(name) for name in prediction.candidates]
+            assert shown == sorted(shown, reverse=True)
+            assert not (prediction.sure and row.max() < threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.1, 1.1, float("nan")])
+def test_impossible_threshold(threshold: float) -> None:
+    with pytest.raises(ValueError, match="set_threshold: expected above 0"):
+        replace(make_prediction(), set_threshold=threshold)
+
+
+def test_alternatives_in_words() -> None:
+    assert [either(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "a",
+        "a or b",
+        "a, b or c",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"brightness": 256.0},
+        {"contrast": -1.0},
+        {"sharpness": float("nan")},
+        {"size": -0.5},
+        {"turn": 1.2},
+        {"turn": float("nan")},
+    ],
+)
+def test_impossible_measures_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(change))}: expected"):
+        replace(make_quality(), **change)
+
+
+def test_unknown_note_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected one of dark, bright, blurred, small, turned"):
+        QualityNote("foggy", "")

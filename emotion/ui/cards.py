@@ -14,15 +14,16 @@ import cv2
 from emotion.geometry import invert
 from emotion.images import RGBImage
 from emotion.regions import describe
-from emotion.render import encode, heat_rgba
-from emotion.results import FaceResult, ImageResult
+from emotion.render import caption, encode, heat_rgba
+from emotion.results import NOT_SURE, FaceResult, ImageResult, Prediction, either
 from emotion.serialize import image_json
 from emotion.ui import texts
 
 PICTURE_SIDE = 1280
 HEAT_SIDE = 48
 STRENGTH = 0.75
-UNSURE = 0.5
+LETTER = 0.56
+"""Mean width of a letter of the page's font, in units of its size; to keep captions inside."""
 
 
 def note(text: str, *, alarm: bool = False) -> str:
@@ -62,7 +63,7 @@ def stem(name: str) -> str:
 def status(result: ImageResult, milliseconds: float) -> str:
     """Say how many faces there are, and what they show, in a line that is read out."""
     count = len(result.faces)
-    shown = ", ".join(face.prediction.label for face in result.faces[:6])
+    shown = ", ".join(face.prediction.answer for face in result.faces[:6])
     more = ", ..." if count > 6 else ""
     return (
         f'<p class="lens-status" role="status">{count} face{"s" if count > 1 else ""}: '
@@ -132,12 +133,13 @@ def mark(index: int, face: FaceResult, width: int) -> str:
     line = max((x2 - x1) / 70, width / 600)
     size = min(max((x2 - x1) / 6.5, width / 60), width / 18)
     y = y1 - size * 0.35 if y1 > size * 1.3 else y2 - size * 0.35
-    text = f"{face.prediction.label} {face.prediction.probability(face.prediction.label):.2f}"
+    text = caption(face.prediction)
+    x = max(min(x1, width - LETTER * size * len(text)), 0)
     return (
         f"{use_heat(index, face, matrix)}"
         f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" '
         f'rx="{line * 2:.1f}" fill="none" stroke="#ffc43d" stroke-width="{line:.1f}"/>'
-        f'<text class="lens-name" data-face="{index}" x="{x1:.1f}" y="{y:.1f}" '
+        f'<text class="lens-name" data-face="{index}" data-top="{text}" x="{x:.1f}" y="{y:.1f}" '
         f'font-family="system-ui, sans-serif" font-weight="600" font-size="{size:.1f}" '
         f'fill="#ffc43d" stroke="#14110a" stroke-width="{size / 5:.1f}" '
         f'stroke-linejoin="round" paint-order="stroke">{text}</text>'
@@ -145,10 +147,8 @@ def mark(index: int, face: FaceResult, width: int) -> str:
 
 
 def card(index: int, face: FaceResult) -> str:
-    """Return one face's card: crop with evidence, probabilities, regions, sentence."""
+    """Return one face's card: answer, notes, crop with evidence, probabilities, regions."""
     label = face.prediction.label
-    top = face.prediction.probability(label)
-    unsure = '<span class="lens-unsure">unsure</span>' if top < UNSURE else ""
     blocks = "".join(
         f'<div class="lens-why" data-for="{name}"{"" if name == label else " hidden"}>'
         f"<p>{html.escape(describe(face.prediction, face.explanation, name))}</p>"
@@ -158,7 +158,7 @@ def card(index: int, face: FaceResult) -> str:
     return (
         f'<article class="lens-card" data-face="{index}" data-top="{label}" '
         f'aria-label="Face {index + 1}">'
-        f"<h3>Face {index + 1}: {label} <b>{top:.2f}</b> {unsure}</h3>"
+        f"<h3>Face {index + 1}: {heading(face.prediction)}</h3>{hints(face)}"
         f'<div class="lens-row"><svg class="lens-crop" viewBox="0 0 1 1" role="img" '
         f'aria-label="Face {index + 1}, with the evidence laid over it">'
         f'<image width="1" height="1" href="{jpeg_uri(face.crop)}"/>'
@@ -168,14 +168,30 @@ def card(index: int, face: FaceResult) -> str:
     )
 
 
+def heading(prediction: Prediction) -> str:
+    """Return the answer; a sure one with its probability, an unsure one with what it could be."""
+    if prediction.sure:
+        return f"{prediction.label} <b>{prediction.probability(prediction.label):.2f}</b>"
+    if prediction.answer != NOT_SURE:
+        return prediction.answer
+    return f"{NOT_SURE} <span>could be {either(prediction.candidates)}</span>"
+
+
+def hints(face: FaceResult) -> str:
+    """Return the notes on how well the face can be read; nothing where there is none."""
+    lines = "".join(f"<li>{html.escape(note.text)}</li>" for note in face.notes)
+    return f'<ul class="lens-hints">{lines}</ul>' if lines else ""
+
+
 def probability_rows(face: FaceResult) -> str:
-    """Return a button with a bar for each label, in the model's order."""
-    rows = []
+    """Return a button with a bar for each label, in the model's order; candidates stand out."""
+    rows, candidates = [], face.prediction.candidates
     for name, value in zip(face.prediction.labels, face.prediction.probabilities, strict=True):
         pressed = str(name == face.prediction.label).lower()
         rows.append(
             f'<button type="button" data-label="{name}" data-value="{value:.2f}" '
-            f'aria-pressed="{pressed}"><span>{name}</span>'
+            f'aria-pressed="{pressed}"{" data-candidate" if name in candidates else ""}>'
+            f"<span>{name}</span>"
             f'<i><b style="width:{100 * float(value):.1f}%"></b></i>'
             f"<span>{value:.2f}</span></button>"
         )

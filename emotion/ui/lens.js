@@ -8,14 +8,15 @@
       use.setAttribute("href", `#heat-${face}-${name}`);
     }
     for (const why of card.querySelectorAll("[data-for]")) why.hidden = why.dataset.for !== name;
+    let value = "";
     for (const row of card.querySelectorAll("[data-label]")) {
       const chosen = row.dataset.label === name;
       row.setAttribute("aria-pressed", chosen);
-      if (chosen) {
-        const text = lens.querySelector(`.lens-name[data-face="${face}"]`);
-        text.textContent = `${name} ${row.dataset.value}`;
-      }
+      if (chosen) value = row.dataset.value;
     }
+    // The top answer may be more than one word, or "not sure": the page's server worded it.
+    const text = lens.querySelector(`.lens-name[data-face="${face}"]`);
+    text.textContent = label === "top" ? text.dataset.top : `${name} ${value}`;
   };
 
   const press = (lens, label) => {

@@ -1,5 +1,6 @@
 """Words of the page that are longer than a label."""
 
+from emotion.quality import LIMITS
 from emotion.weights import ModelSpec
 
 TITLE = "Emotion Lens"
@@ -41,7 +42,7 @@ rounding. It costs no second pass. (CAM; Zhou et al. 2016. Grad-CAM gives the sa
   Science in the Public Interest*, 2019). Do not use it to judge people.
 * **A heatmap is not a proof about the face.** It shows what *this model* used, on a coarse grid:
   it tells a mouth from a brow, not one muscle from its neighbour.
-* **It is often unsure, and says so.** {weak}
+* **It is often unsure.** {doubt} {weak} {hard}
 
 ## The model: `{name}`
 {architecture}, input {size} px, {file_note}. Trained by this project on FER+ (28,000 small grey
@@ -90,13 +91,27 @@ def about(spec: ModelSpec) -> str:
     return ABOUT.format(
         labels=", ".join(spec.labels),
         grid=f"{cells}x{cells}",
+        doubt=doubt(spec),
         weak=weakness(spec),
+        hard=hard_faces(spec),
         name=spec.name,
         architecture=spec.architecture,
         size=spec.input_size,
         file_note=f"sha256 `{spec.sha256[:12]}`",
         figures="\n".join(figures) or "| not measured | |",
         recalls="\n".join(recalls) or "| | | |",
+    )
+
+
+def doubt(spec: ModelSpec) -> str:
+    """Say what it means that an answer may name several emotions, or none."""
+    if spec.set_threshold == 1:
+        return "Look at the probabilities, not only at the top answer."
+    return (
+        "The answer names every emotion with a probability of at least "
+        f'{spec.set_threshold:.2f}. Where three reach that, or none, it is "not sure", and the '
+        "likeliest are listed. On 90 of 100 faces of the validation split the right one was among "
+        "them; on pictures of another kind it may be fewer."
     )
 
 
@@ -108,6 +123,14 @@ def weakness(spec: ModelSpec) -> str:
         if spec.metrics.get(f"ferplus_test_recall_{label}", 1.0) < 0.5
     ]
     if not missed:
-        return "Look at the probabilities, not only at the top answer."
+        return ""
     words = missed[0] if len(missed) == 1 else f"{', '.join(missed[:-1])} and {missed[-1]}"
     return f"It misses most faces that show {words}: they are rare in the training data."
+
+
+def hard_faces(spec: ModelSpec) -> str:
+    """Tell how often the model is right on faces that are hard to read, by its own figures."""
+    told = [f"{x.name} {spec.quality[x.kind]:.0%}" for x in LIMITS if x.kind in spec.quality]
+    if not told or "all" not in spec.quality:
+        return ""
+    return f"Of ordinary faces it reads {spec.quality['all']:.0%} right; of {', of '.join(told)}."

@@ -67,7 +67,8 @@ def frame_html(
     said = " ".join(face.sentence for face in result.faces) or "No face in view."
     drawn = annotate(image, result, heat=heat)
     alt = html.escape(said, quote=True)
+    hints = "".join(cards.hints(face) for face in result.faces)
     return (
         f'<div class="lens lens-frame"><img src="{cards.jpeg_uri(drawn)}" alt="{alt}">'
-        f'<p role="status">{html.escape(said)}</p></div>'
+        f'<p role="status">{html.escape(said)}</p>{hints}</div>'
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tests.browser.conftest import EXAMPLES
 
@@ -95,9 +95,25 @@ def test_every_face_has_a_card(page) -> None:
     upload(page, EXAMPLES / "four-faces.jpg")
     page.wait_for_selector(".lens-card")
     assert page.locator(".lens-card").count() == 4
+    assert page.locator(".lens-hints").count() == 0
     page.click("[data-pick=neutral]")
     links = page.locator(".lens-picture use").evaluate_all("us => us.map(u => u.href.baseVal)")
     assert sorted(links) == [f"#heat-{i}-neutral" for i in range(4)]
+
+
+def test_a_blurred_face_gets_a_note(page, tmp_path: Path) -> None:
+    with Image.open(EXAMPLES / "happiness.jpg") as sharp:
+        sharp.filter(ImageFilter.GaussianBlur(12)).save(tmp_path / "blurred.png")
+    upload(page, tmp_path / "blurred.png")
+    page.wait_for_selector(".lens-card .lens-hints:has-text('Blurred picture: ')")
+    # The words on the box are the answer in the heading, and come back after another choice.
+    heading = page.inner_text(".lens-card h3")
+    shown = page.text_content(".lens-name")
+    assert shown in heading
+    page.click("[data-pick=fear]")
+    assert page.text_content(".lens-name").startswith("fear 0.")
+    page.click("[data-pick=top]")
+    assert page.text_content(".lens-name") == shown
 
 
 def test_an_example_is_one_click(page) -> None:
