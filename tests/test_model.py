@@ -11,6 +11,8 @@ from emotion.classify import classify
 from emotion.errors import WeightsError
 from emotion.images import RGBImage
 from emotion.model import MAX_BATCH, EmotionModel, choose_device
+from emotion.preprocess import preprocess
+from emotion.weights import find_weights, load_state
 
 
 def build(model: EmotionModel, architecture: str, *, classes: int = 8) -> EmotionModel:
@@ -33,6 +35,24 @@ def test_network_is_frozen_and_in_evaluation_mode(model: EmotionModel) -> None:
     assert not model.network.training
     assert not any(p.requires_grad for p in model.network.parameters())
     assert model.weight.shape == (8, 256)
+
+
+def test_network_keeps_the_tensors_of_its_file(model: EmotionModel) -> None:
+    stored = load_state(find_weights(model.spec.name), model.spec)
+    own = model.network.state_dict()
+    assert own.keys() == stored.keys()
+    assert all(torch.equal(own[name], value) for name, value in stored.items())
+
+
+def test_answers_are_those_of_the_network_as_stored(
+    model: EmotionModel, face_tile: RGBImage
+) -> None:
+    batch = crops(face_tile, 3)
+    with torch.inference_mode():
+        expected = model.network(preprocess(batch, model.spec)).numpy()
+    for count in (1, 3):
+        found = np.stack([p.logits for p in classify(model, batch[:count])])
+        np.testing.assert_allclose(found, expected[:count], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["resnet10t", "mobilenetv2_050", "regnety_002"])
