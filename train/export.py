@@ -2,7 +2,10 @@
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+import math
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,67 +13,107 @@ import timm
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as save_safetensors
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 from torch import nn
 
 from emotion.errors import WeightsError
 from emotion.evidence import class_evidence, spread
+from emotion.labels import FER2013, FERPLUS
 from emotion.model import EmotionModel
+from emotion.preprocess import Crop
 from emotion.weights import ModelSpec
+from train.calibration import fit_set_threshold, fit_temperature, rare_offsets
 from train.checkpoint import load_checkpoint
 from train.config import FitConfig, spec_for
 from train.datasets import DataError, FaceDataset
 from train.predict import predict_logits
 
+INTENDED_USE = "Demonstrations, teaching, research on explanations, a start for one's own training."
+EXCLUDED_USE = (
+    "Decisions about people (hiring, schooling, policing, border control, credit, insurance, "
+    "medicine, lie detection), and watching people who have not agreed to it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How a run becomes a model.
+
+    Attributes:
+        name: of the model; by default the one that goes with its architecture.
+        labels: ``ferplus`` (8) or, from a run with a second head, ``fer2013`` (7).
+        rare_cost: accuracy on the validation faces, as a share of 1, that may be given up to
+            find rare classes more often (see :func:`train.calibration.rare_offsets`).
+        notes: for the spec's ``training``.
+    """
+
+    name: str | None = None
+    labels: str = "ferplus"
+    rare_cost: float = 0.0
+    notes: Mapping[str, str] = field(default_factory=dict)
+
 
 def export(
-    checkpoint: Path,
-    out: Path,
-    *,
-    validation: FaceDataset,
-    name: str | None = None,
-    notes: dict[str, str] | None = None,
+    checkpoint: Path, out: Path, *, validation: FaceDataset, options: ExportOptions
 ) -> ModelSpec:
     """Write ``out/NAME.safetensors`` and ``out/NAME.json`` from a run's checkpoint.
 
     The averaged weights are taken. The head is centred (an equal part of all logits says
-    nothing about any emotion, and would only cloud the evidence) and divided by the
-    temperature that calibrates it on the validation faces. Tensors are stored as float16.
+    nothing about any emotion, and would only cloud the evidence), moved towards rare classes if
+    asked, and divided by the temperature that calibrates it on the validation faces. Tensors are
+    stored as float16.
 
     Args:
         checkpoint: ``last.pt`` of :func:`train.engine.fit`.
         validation: faces to calibrate on; only those with a label count.
-        name: of the model; by default the one that goes with its architecture.
-        notes: for the spec's ``training``.
 
     Raises:
         WeightsError: the file is not such a checkpoint. DataError: no labelled face.
+        ValueError: the run has no such labels.
     """
     config, network = averaged_network(checkpoint)
-    spec = spec_for(config)
-    spec = replace(spec, name=name or spec.name)
-    validation = validation.where(validation.labels >= 0)
-    if not len(validation):
-        raise DataError("there is no labelled face to calibrate on")
+    spec = choose_labels(network, spec_for(config), options.labels)
+    spec = replace(
+        spec, name=options.name or spec.name, intended_use=INTENDED_USE, excluded_use=EXCLUDED_USE
+    )
+    crops, labels = labelled(validation, options.labels)
     centre_head(network)
-    logits = predict_logits(network, validation.crops, spec, device=torch.device("cpu"))
-    temperature = fit_temperature(logits, validation.labels)
+    logits = predict_logits(network, crops, spec, device=torch.device("cpu"))
+    offsets = rare_offsets(logits, labels, cost=options.rare_cost)
+    temperature = fit_temperature(logits + offsets, labels)
     with torch.no_grad():
         head = network.get_classifier()  # type: ignore[operator]
+        head.bias += torch.from_numpy(offsets)
         head.weight /= temperature
         head.bias /= temperature
     network.half().float()
+    logits = predict_logits(network, crops, spec, device=torch.device("cpu"))
     spec = replace(
         spec,
         evidence_scale=round(measure_scale(spec, network, validation), 2),
+        # Rounded down, so that rounding never takes a label out of a set.
+        set_threshold=math.floor(fit_set_threshold(logits, labels) * 1e4) / 1e4 or 1e-4,
         training={
-            **(notes or {}),
+            **options.notes,
             "config": str(asdict(config)),
+            "revision": revision(),
             "temperature": f"{temperature:.4f}",
+            "offsets": ", ".join(f"{value:.2f}" for value in offsets),
         },
     )
     return write_model(network, spec, out)
+
+
+def labelled(faces: FaceDataset, labels: str) -> tuple[list[Crop], NDArray[np.int64]]:
+    """Return the crops that have a label of one of the two sets, and the labels.
+
+    Raises:
+        DataError: there is none.
+    """
+    chosen = faces.fer2013 if labels == "fer2013" else faces.labels
+    index = np.flatnonzero(chosen >= 0).tolist()
+    if not index:
+        raise DataError(f"there is no face with a {labels} label to calibrate on")
+    return [faces.crops[i] for i in index], chosen[index]
 
 
 def averaged_network(checkpoint: Path) -> tuple[FitConfig, nn.Module]:
@@ -81,10 +124,9 @@ def averaged_network(checkpoint: Path) -> tuple[FitConfig, nn.Module]:
     """
     state, config = load_checkpoint(checkpoint, torch.device("cpu"))
     weights = {key.removeprefix("module."): value for key, value in state["ema"].items()}
+    outputs = len(FERPLUS) + (len(FER2013) if config.fer2013 else 0)
     try:
-        network: nn.Module = timm.create_model(
-            config.architecture, num_classes=len(spec_for(config).labels)
-        )
+        network: nn.Module = timm.create_model(config.architecture, num_classes=outputs)
         network.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).strip().partition("\n")[0]
@@ -93,24 +135,47 @@ def averaged_network(checkpoint: Path) -> tuple[FitConfig, nn.Module]:
 
 
 @torch.no_grad()
+def choose_labels(network: nn.Module, spec: ModelSpec, labels: str) -> ModelSpec:
+    """Keep the rows of the head that answer one label set; return the spec with its labels.
+
+    Raises:
+        ValueError: the run did not learn them.
+    """
+    if labels not in ("ferplus", "fer2013"):
+        raise ValueError(f"expected labels ferplus or fer2013, got {labels!r}")
+    head = network.get_classifier()  # type: ignore[operator]
+    first = len(FERPLUS) if labels == "fer2013" else 0
+    names = FER2013 if labels == "fer2013" else FERPLUS
+    if head.out_features < first + len(names):
+        raise ValueError("this run has no FER2013 labels; train with --fer2013 0.5")
+    head.weight = nn.Parameter(head.weight[first : first + len(names)].clone())
+    head.bias = nn.Parameter(head.bias[first : first + len(names)].clone())
+    head.out_features = len(names)
+    return replace(spec, labels=names, name=spec.name.replace("ferplus", labels))
+
+
+def revision() -> str:
+    """Return the git revision of this code, with a plus where it was changed; "" without git."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+@torch.no_grad()
 def centre_head(network: nn.Module) -> None:
     """Take the mean over the classes off the head; no probability changes."""
     head = network.get_classifier()  # type: ignore[operator]
     head.weight -= head.weight.mean(0, keepdim=True)
     head.bias -= head.bias.mean()
-
-
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Return the divisor of the logits that makes the labels most likely.
-
-    Source: Guo et al., ICML 2017, arXiv:1706.04599.
-    """
-
-    def loss(log_t: float) -> float:
-        scores = log_softmax(logits.astype(np.float64) / np.exp(log_t), axis=1)
-        return float(-scores[np.arange(len(labels)), labels].mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
 def measure_scale(spec: ModelSpec, network: nn.Module, faces: FaceDataset) -> float:
