@@ -48,6 +48,19 @@ def resample(crop: Crop, spec: ModelSpec) -> Crop:
     Returns:
         (input_size, input_size) uint8 when the spec is grey, else (..., 3).
     """
+    return resize(reduce(crop, spec), spec.input_size)
+
+
+def resize(crop: Crop, side: int) -> Crop:
+    """Scale a square crop: by area averaging when it gets smaller, else cubic."""
+    if crop.shape[0] == side:
+        return crop
+    how = cv2.INTER_AREA if crop.shape[0] > side else cv2.INTER_CUBIC
+    return cv2.resize(crop, (side, side), interpolation=how)
+
+
+def reduce(crop: Crop, spec: ModelSpec) -> Crop:
+    """Bring a crop to the spec's colour, and to its source size if it is larger."""
     check_crop(crop)
     if spec.grayscale and crop.ndim == 3:
         crop = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
@@ -56,11 +69,7 @@ def resample(crop: Crop, spec: ModelSpec) -> Crop:
     if 0 < spec.source_size < crop.shape[0]:
         side = spec.source_size
         crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-    side = spec.input_size
-    if crop.shape[0] == side:
-        return crop
-    how = cv2.INTER_AREA if crop.shape[0] > side else cv2.INTER_CUBIC
-    return cv2.resize(crop, (side, side), interpolation=how)
+    return crop
 
 
 def check_crop(crop: Crop) -> None:

@@ -1,7 +1,11 @@
 """The file from which a killed run goes on, and from which a finished one is exported."""
 
+import contextlib
+import os
 import pickle
+import shutil
 import zipfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +29,11 @@ def save_checkpoint(
     ema: ModelEmaV3,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Write a run's state after ``epoch`` finished epochs; never leaves half a file behind."""
+    """Write a run's state after ``epoch`` finished epochs; never leaves half a file behind.
+
+    Raises:
+        WeightsError: it cannot be written; the file that was there before is untouched.
+    """
     state = {
         "config": asdict(config),
         "epoch": epoch,
@@ -33,9 +41,61 @@ def save_checkpoint(
         "ema": ema.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    with replacing(path) as partial, partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        # Else a power cut could leave the new name on a file whose content never came.
+        os.fsync(file.fileno())
+
+
+def copy_checkpoint(path: Path, to: Path) -> None:
+    """Copy a checkpoint, whole or not at all.
+
+    Raises:
+        WeightsError: it cannot be written.
+    """
+    with replacing(to) as partial:
+        shutil.copyfile(path, partial)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to, and put it in the place of ``path`` once that went well.
+
+    Raises:
+        WeightsError: writing failed; what was written is removed.
+    """
+    partial = partial_of(path)
+    try:
+        with writing(path):
+            yield partial
+            partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write a file of a run into an error that says what to do.
+
+    Raises:
+        WeightsError: with the system's reason.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as either
+        cause = error if isinstance(error, OSError) else error.__context__
+        reason = getattr(cause, "strerror", None) or str(error).strip().partition("\n")[0]
+        raise WeightsError(
+            f"{path} cannot be written ({reason}); the epochs before this one are safe: "
+            "make room or choose another disk, then give the same command to go on"
+        ) from error
+
+
+def partial_of(path: Path) -> Path:
+    """Return the name under which a file is written until it is whole."""
+    return path.with_suffix(".partial")
 
 
 def load_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], FitConfig]:
@@ -57,6 +117,11 @@ def load_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], F
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
     raise WeightsError(f"{path} is not a training checkpoint: {reason}")
+
+
+def averaged_weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the running average of the weights in a run's state, by the network's own names."""
+    return {name.removeprefix("module."): value for name, value in state["ema"].items()}
 
 
 def check_archive(path: Path) -> None:
