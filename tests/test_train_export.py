@@ -10,16 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from timm.utils import ModelEmaV3
 
 from emotion.classify import classify
+from emotion.errors import WeightsError
 from emotion.evidence import class_evidence
-from emotion.labels import FERPLUS
+from emotion.facenet import FaceNet
+from emotion.labels import FER2013, FERPLUS
 from emotion.model import EmotionModel, load_model
 from emotion.preprocess import preprocess
 from emotion.weights import load_spec
 from tests.noise_faces import random_faces, write_tree
 from train.__main__ import main
-from train.config import SPEC
+from train.checkpoint import save_checkpoint
+from train.config import SPEC, FitConfig
 from train.datasets import DataError, load_faces
 from train.export import ExportOptions, averaged_network, centre_head, export
 
@@ -99,6 +103,67 @@ def test_export_is_repeatable(tiny: Folders, exported: Path, tmp_path: Path) -> 
     nobody = validation.where(np.zeros(len(validation), bool))
     with pytest.raises(DataError, match="no face with a ferplus label"):
         export(checkpoint, tmp_path, validation=nobody, options=plain)
+
+
+def two_headed(folder: Path, **settings: object) -> Path:
+    """Write the checkpoint of a run with both label sets, as if it had been trained."""
+    config = FitConfig(**{"fer2013": 0.5, "pretrained": False, **settings})  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    network = FaceNet(num_classes=len(FERPLUS) + len(FER2013))
+    save_checkpoint(
+        folder / "last.pt",
+        config=config,
+        epoch=1,
+        model=network,
+        ema=ModelEmaV3(network),
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+    )
+    return folder / "last.pt"
+
+
+def test_each_label_set_becomes_a_model_of_its_own(tmp_path: Path) -> None:
+    checkpoint, faces = two_headed(tmp_path), random_faces(24)
+    _, network = averaged_network(checkpoint)
+    with torch.inference_mode():
+        both = network(preprocess(faces.crops, SPEC)).numpy()
+    for labels, names, rows in (
+        ("ferplus", FERPLUS, slice(0, 8)),
+        ("fer2013", FER2013, slice(8, 15)),
+    ):
+        options = ExportOptions(labels=labels)
+        spec = export(checkpoint, tmp_path, validation=faces, options=options)
+        assert (spec.name, spec.labels) == (f"{labels}-face27", names)
+        served = load_model(str(tmp_path / f"{spec.name}.safetensors"), device="cpu")
+        logits = np.stack([p.logits for p in classify(served, faces.crops)])
+        logits *= float(spec.training["temperature"])
+        expected = both[:, rows] - both[:, rows].mean(1, keepdims=True)
+        np.testing.assert_allclose(logits, expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_a_run_without_the_second_head_has_no_such_model(tiny: Folders, tmp_path: Path) -> None:
+    checkpoint, faces = tiny[1] / "last.pt", random_faces(24)
+    options = ExportOptions(labels="fer2013")
+    with pytest.raises(ValueError, match="train with --fer2013"):
+        export(checkpoint, tmp_path, validation=faces, options=options)
+    options = ExportOptions(labels="affectnet")
+    with pytest.raises(ValueError, match="expected labels ferplus or fer2013"):
+        export(checkpoint, tmp_path, validation=faces, options=options)
+
+
+def test_a_network_that_the_app_cannot_build_is_refused(tmp_path: Path) -> None:
+    checkpoint = two_headed(tmp_path, activation="silu")
+    with pytest.raises(WeightsError, match="another activation"):
+        averaged_network(checkpoint)
+
+
+def test_rare_classes_are_paid_for_with_the_allowed_accuracy_only(tmp_path: Path) -> None:
+    checkpoint, faces = two_headed(tmp_path), random_faces(64)
+    plain = export(checkpoint, tmp_path / "a", validation=faces, options=ExportOptions())
+    moved = export(
+        checkpoint, tmp_path / "b", validation=faces, options=ExportOptions(rare_cost=0.5)
+    )
+    assert set(plain.training["offsets"].split(", ")) == {"0.00"}
+    assert "offsets" in moved.training
 
 
 def test_centring_changes_no_probability(model: EmotionModel) -> None:

@@ -42,7 +42,7 @@ def degradations(config: FitConfig, *, always: bool = False) -> dict[str, nn.Mod
         "brightness": K.RandomBrightness((1 - light, 1 + light), p=chance(0.5)),
         "gamma": K.RandomGamma((1 / (1 + light), 1 + light), p=chance(0.25)),
         "blur": K.RandomGaussianBlur((7, 7), (0.3, 1.6), p=chance(config.blur)),
-        "motion blur": K.RandomMotionBlur((3, 7), 90.0, 0.5, p=p),
+        "motion blur": K.RandomMotionBlur((3, 7), 90.0, 0.5, border_type="replicate", p=p),
         "low resolution": LowResolution(p=p),
         "noise": K.RandomGaussianNoise(std=0.06, p=p),
     }

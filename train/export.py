@@ -120,9 +120,15 @@ def averaged_network(checkpoint: Path) -> tuple[FitConfig, nn.Module]:
     """Return a run's settings and its network with the averaged weights, on the CPU.
 
     Raises:
-        WeightsError: the file is not a training checkpoint.
+        WeightsError: the file is not a training checkpoint, or its network is one that cannot be
+            built from the name of the architecture alone.
     """
     state, config = load_checkpoint(checkpoint, torch.device("cpu"))
+    if changed := [name for name in ("activation", "pooling") if getattr(config, name)]:
+        raise WeightsError(
+            f"{checkpoint} has another {' and '.join(changed)} than {config.architecture} has by "
+            "itself, which the app cannot build; such a run is for comparison only"
+        )
     weights = {key.removeprefix("module."): value for key, value in state["ema"].items()}
     outputs = len(FERPLUS) + (len(FER2013) if config.fer2013 else 0)
     try:
