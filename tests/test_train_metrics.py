@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from emotion.labels import FERPLUS
+from emotion.results import Prediction
 from train.agreement import vote_figures
 from train.curves import POINTS, class_curves
 from train.datasets import VOTES
@@ -97,6 +98,21 @@ def test_figures_are_plain_json() -> None:
     figures["curves"] = class_curves(probabilities_of(logits), labels, ["a", "b", "c"])
     figures["test"] = mcnemar(labels == 0, labels == 1)
     assert json.loads(json.dumps(figures)) == figures
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.4, 0.7, 1.0])
+def test_sets_are_those_that_are_served(threshold: float) -> None:
+    names = ("a", "b", "c", "d")
+    logits = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    labels = np.arange(200) % 4
+    served = [
+        Prediction(names, row, p.astype(np.float32), threshold).candidates
+        for row, p in zip(logits, probabilities_of(logits), strict=True)
+    ]
+    figures = set_figures(logits, labels, names, threshold=threshold)
+    held = [names[label] in own for label, own in zip(labels, served, strict=True)]
+    assert figures["coverage"] == pytest.approx(np.mean(held))
+    assert figures["size"] == pytest.approx(np.mean([len(own) for own in served]))
 
 
 def test_no_rows() -> None:

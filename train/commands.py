@@ -20,7 +20,9 @@ def add_training(commands: Any) -> None:
     fit = add_command(commands, "fit", run_fit, "train; the same command again goes on")
     fit.epilog = "What the settings mean is said in train/config.py."
     fit.add_argument("--run-dir", type=Path, required=True, help="folder of this run")
-    fit.add_argument("--preset", help="settings: face27, face27b, or the path of a YAML file")
+    fit.add_argument(
+        "--preset", help="settings: face27, face27b, face27c, or the path of a YAML file"
+    )
     add_machine(fit)
     for item in fields(FitConfig):
         flag, shown = f"--{item.name.replace('_', '-')}", str(item.default) or "none"

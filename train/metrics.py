@@ -137,7 +137,7 @@ def set_figures(
 ) -> dict[str, Any]:
     """Return how often prediction sets hold the true label, and how large they are.
 
-    A set holds the labels with at least the threshold's probability, and the most likely one.
+    The sets are those of :attr:`emotion.results.Prediction.candidates`.
 
     Args:
         logits: (N, C). labels: (N,). names: C label names.
@@ -151,7 +151,11 @@ def set_figures(
     probabilities = probabilities_of(logits)
     rows = np.arange(len(labels))
     member = probabilities >= threshold
-    member[rows, probabilities.argmax(1)] = True
+    best, second = np.argsort(-probabilities, axis=1, kind="stable").T[:2]
+    if threshold < 1:
+        none = ~member.any(1)
+        member[rows[none], second[none]] = True
+    member[rows, best] = True
     covered, size = member[rows, labels], member.sum(1)
     shares = np.bincount(size, minlength=len(names) + 1)[1:] / len(labels)
     per_class = {}
