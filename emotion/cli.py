@@ -12,7 +12,7 @@ from typing import Any
 
 from emotion.detect import DETECTORS
 from emotion.errors import EmotionError
-from emotion.results import label_index
+from emotion.results import label_index, two_digits
 from emotion.weights import DEFAULT_MODEL, available_models
 
 PACKAGES = ("torch", "timm", "opencv-python-headless", "numpy", "face-recognition", "grad-cam")
@@ -138,9 +138,8 @@ def print_table(path: str, result: Any) -> None:
         x1, y1, x2, y2 = (round(float(v)) for v in face.face.box)
         print(f"  {number}. [{x1}, {y1}, {x2}, {y2}]  {face.sentence}")
         order = face.prediction.probabilities.argsort()[::-1]
-        names = [
-            f"{face.prediction.labels[i]} {face.prediction.probabilities[i]:.2f}" for i in order
-        ]
+        values = face.prediction.probabilities
+        names = [f"{face.prediction.labels[i]} {two_digits(values[i])}" for i in order]
         print(f"     {'  '.join(names)}")
         for note in face.notes:
             print(f"     {note.text}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from emotion.geometry import Matrix, apply
 from emotion.landmarks import MEAN_FACE, YUNET_FIVE
-from emotion.results import NOT_SURE, Explanation, Face, FloatArray, Prediction, either
+from emotion.results import NOT_SURE, Explanation, Face, FloatArray, Prediction, either, two_digits
 
 REGIONS = (
     "left brow",
@@ -193,7 +193,7 @@ def describe(prediction: Prediction, explanation: Explanation, label: str | None
     least = max(0.1, 0.2 * top)
     for_it = [s for s in shares if s[1] >= least][:3]
     against = [s for s in reversed(shares) if s[1] <= -least][:2]
-    head = f"{label.capitalize()} ({prediction.probability(label):.2f}): "
+    head = f"{label.capitalize()} ({two_digits(prediction.probability(label))}): "
     if not for_it:
         said = "no region spoke for it"
     else:

@@ -16,6 +16,7 @@ from emotion.results import (
     ImageResult,
     Prediction,
     label_index,
+    two_digits,
 )
 
 FOR_COLOURS = np.array([[255, 214, 10], [245, 60, 30], [200, 0, 120]], np.float32)
@@ -146,7 +147,7 @@ def caption(prediction: Prediction, label: str | None = None) -> str:
     if label is None and not prediction.sure:
         return prediction.answer
     label = label or prediction.label
-    return f"{label} {prediction.probability(label):.2f}"
+    return f"{label} {two_digits(prediction.probability(label))}"
 
 
 def draw_box(canvas: Image.Image, face: FaceResult, text: str) -> None:

@@ -37,6 +37,11 @@ def label_index(labels: tuple[str, ...], label: str) -> int:
     return labels.index(label)
 
 
+def two_digits(probability: float) -> str:
+    """Return a probability as it is shown: two digits, and never a certainty that is not one."""
+    return "0.99+" if 0.995 <= probability < 1 else f"{probability:.2f}"
+
+
 def either(names: Sequence[str]) -> str:
     """Return names as alternatives: "neutral, sadness or anger"."""
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

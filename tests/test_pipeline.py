@@ -48,7 +48,7 @@ def test_astronaut_shows_happiness(each_pipeline: EmotionPipeline, astronaut: RG
     (face,) = result.faces
     assert face.prediction.label == "happiness"
     assert face.prediction.probability("happiness") > 0.8
-    assert face.sentence.startswith("Happiness (0.9")
+    assert face.sentence.startswith("Happiness (0.99")
     assert face.explanation.regions == REGIONS
     check_sums(face)
 
@@ -95,12 +95,12 @@ def test_sets_reach_result_sentence_and_json(
     top, second = face.prediction.candidates
     assert top == "happiness"
     assert not face.prediction.sure
-    assert face.sentence.startswith(f"Happiness or {second}. Happiness (0.9")
+    assert face.sentence.startswith(f"Happiness or {second}. Happiness (0.99+)")
     entry = image_json("a.png", two)["faces"][0]
     assert (entry["label"], entry["answer"]) == ("happiness", f"happiness or {second}")
     assert (entry["sure"], entry["candidates"]) == (False, ["happiness", second])
     (face,) = with_threshold(pipeline, float(values[0] + 1) / 2)(astronaut).faces
-    start = f"Not sure: could be happiness or {second}. Happiness (0.9"
+    start = f"Not sure: could be happiness or {second}. Happiness (0.99+)"
     assert face.sentence.startswith(start)
     assert face.prediction.answer == "not sure"
 

@@ -17,6 +17,7 @@ from emotion.results import (
     Quality,
     QualityNote,
     either,
+    two_digits,
 )
 from emotion.weights import ModelSpec
 
@@ -226,3 +227,8 @@ def test_impossible_measures_are_refused(change: dict[str, float]) -> None:
 def test_unknown_note_is_refused() -> None:
     with pytest.raises(ValueError, match="expected one of dark, bright, blurred, small, turned"):
         QualityNote("foggy", "")
+
+
+def test_nearly_certain_is_not_shown_as_certain() -> None:
+    values = (0.0, 0.004, 0.4567, 0.994, 0.996, 1.0)
+    assert [two_digits(v) for v in values] == ["0.00", "0.00", "0.46", "0.99", "0.99+", "1.00"]

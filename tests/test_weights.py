@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from emotion.errors import UnknownModelError, WeightsError
-from emotion.labels import FERPLUS
+from emotion.labels import FER2013, FERPLUS
 from emotion.model import EmotionModel, load_model
 from emotion.weights import (
     DEFAULT_MODEL,
@@ -47,7 +47,7 @@ def test_default_model_is_on_offer_and_small() -> None:
         assert find_weights(name).stat().st_size < 10_000_000  # more would need git-lfs
         spec = load_spec(find_weights(name))
         assert spec.name == name
-        assert spec.labels == FERPLUS
+        assert spec.labels == (FER2013 if name.startswith("fer2013") else FERPLUS)
 
 
 def test_state_is_float32(weights: Path) -> None:

@@ -15,7 +15,14 @@ from emotion.geometry import invert
 from emotion.images import RGBImage
 from emotion.regions import describe
 from emotion.render import caption, encode, heat_rgba
-from emotion.results import NOT_SURE, FaceResult, ImageResult, Prediction, either
+from emotion.results import (
+    NOT_SURE,
+    FaceResult,
+    ImageResult,
+    Prediction,
+    either,
+    two_digits,
+)
 from emotion.serialize import image_json
 from emotion.ui import texts
 
@@ -171,7 +178,8 @@ def card(index: int, face: FaceResult) -> str:
 def heading(prediction: Prediction) -> str:
     """Return the answer; a sure one with its probability, an unsure one with what it could be."""
     if prediction.sure:
-        return f"{prediction.label} <b>{prediction.probability(prediction.label):.2f}</b>"
+        shown = two_digits(prediction.probability(prediction.label))
+        return f"{prediction.label} <b>{shown}</b>"
     if prediction.answer != NOT_SURE:
         return prediction.answer
     return f"{NOT_SURE} <span>could be {either(prediction.candidates)}</span>"
@@ -189,11 +197,11 @@ def probability_rows(face: FaceResult) -> str:
     for name, value in zip(face.prediction.labels, face.prediction.probabilities, strict=True):
         pressed = str(name == face.prediction.label).lower()
         rows.append(
-            f'<button type="button" data-label="{name}" data-value="{value:.2f}" '
+            f'<button type="button" data-label="{name}" data-value="{two_digits(value)}" '
             f'aria-pressed="{pressed}"{" data-candidate" if name in candidates else ""}>'
             f"<span>{name}</span>"
             f'<i><b style="width:{100 * float(value):.1f}%"></b></i>'
-            f"<span>{value:.2f}</span></button>"
+            f"<span>{two_digits(value)}</span></button>"
         )
     return "".join(rows)
 
