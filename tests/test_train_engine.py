@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from timm.utils import ModelEmaV3
 
 from emotion.errors import WeightsError
 from emotion.labels import FER2013, FERPLUS
@@ -20,8 +21,9 @@ from train.checkpoint import load_checkpoint
 from train.config import FitConfig, spec_for
 from train.datasets import DataError
 from train.engine import epoch_figures, fit
-from train.epoch import DivergenceError, learning_rate, loss_of
+from train.epoch import DivergenceError, learning_rate, loss_of, taught
 from train.journal import Clock, Journal, duration
+from train.run import Learner
 
 Stopper = Callable[[dict[str, float]], None]
 
@@ -445,3 +447,60 @@ def test_a_face_that_was_not_changed_reaches_the_network_as_when_it_is_served() 
         std = torch.tensor(spec.std).view(1, 3, 1, 1)
         trained = (enlarge(images, spec).expand(-1, 3, -1, -1) - mean) / std
         torch.testing.assert_close(trained, preprocess(faces.crops, spec), rtol=0, atol=1e-5)
+
+
+# --- a teacher -----------------------------------------------------------------------------------
+
+
+class Oracle(torch.nn.Module):
+    """Answers the first label of each label set with near certainty."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(len(x), len(FERPLUS) + len(FER2013))
+        logits[:, [0, len(FERPLUS)]] = 50.0
+        return logits
+
+
+def test_the_teachers_share_of_the_targets(tmp_path: Path) -> None:
+    config = replace(TINY, fer2013=1.0, teacher="t.pt", distil=0.25, precision="float32")
+    network = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(network.parameters())
+    learner = Learner(network, network, ModelEmaV3(network), optimizer, Oracle())
+    targets = torch.zeros(2, 15)
+    targets[0, 3] = targets[1, 3] = targets[1, 9] = 1.0  # the first has no FER2013 label
+    mixed = taught(learner, torch.zeros(2, 3, 4, 4), targets, run_in(tmp_path, config))
+    wanted = torch.zeros(2, 15)
+    wanted[:, 0], wanted[:, 3], wanted[1, 8], wanted[1, 9] = 0.25, 0.75, 0.25, 0.75
+    assert torch.allclose(mixed, wanted)
+    alone = replace(learner, teacher=None)
+    assert taught(alone, torch.zeros(2, 3, 4, 4), targets, run_in(tmp_path, config)) is targets
+
+
+def test_a_run_learns_from_a_teacher_alone(whole_run: Path, tmp_path: Path) -> None:
+    """With all of the target the teacher's, labels of another kind change nothing."""
+    config = replace(TINY, teacher=str(whole_run / "last.pt"), distil=1.0, epochs=1)
+    faces = shapes(40)
+    shuffled = replace(faces, targets=np.roll(faces.targets, 1, axis=1))
+    for folder, train in ((tmp_path / "a", faces), (tmp_path / "b", shuffled)):
+        fit(run_in(folder, config), train=train, validation=shapes(8, seed=1))
+    first, second = (averaged(tmp_path / name / "last.pt") for name in "ab")
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    fit(run_in(tmp_path / "c", replace(config, teacher="")), train=faces, validation=shapes(8))
+    other = averaged(tmp_path / "c" / "last.pt")
+    assert any(not torch.equal(value, other[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"input_size": 48}, "prepared in another way"), ({"fer2013": 1.0}, "as a teacher")],
+)
+def test_a_teacher_that_does_not_fit(change, words, whole_run: Path, tmp_path: Path) -> None:
+    config = replace(TINY, teacher=str(whole_run / "last.pt"), **change)
+    with pytest.raises(WeightsError, match=words):
+        fit(run_in(tmp_path, config), train=shapes(16), validation=shapes(4))
+
+
+def test_a_teacher_that_is_not_there(tmp_path: Path) -> None:
+    config = replace(TINY, teacher=str(tmp_path / "none.pt"))
+    with pytest.raises(WeightsError, match=r"none\.pt"):
+        fit(run_in(tmp_path / "r", config), train=shapes(16), validation=shapes(4))

@@ -52,6 +52,9 @@ class FitConfig:
         degrade: probability of each of: noise, motion blur, JPEG, low resolution.
         cover: probability that the upper or the lower part of the face is covered.
         denoise: probability of a camera's noise reduction (a 3x3 median at the source's size).
+        teacher: a checkpoint (``last.pt``) whose answers on the changed faces are part of the
+            targets; of any architecture with the same input and outputs. Empty for none.
+        distil: share of the target that is the teacher's answer.
         optimizer: ``adamw``, or ``sgd`` with Nesterov momentum of 0.9.
         layer_decay: factor on the rate of each block for each block after it, for fine-tuning;
             1 for the same rate everywhere.
@@ -91,6 +94,8 @@ class FitConfig:
     degrade: float = 0.0
     cover: float = 0.0
     denoise: float = 0.0
+    teacher: str = ""
+    distil: float = 0.5
     optimizer: str = "adamw"
     layer_decay: float = 1.0
     clip: float = 5.0
@@ -116,7 +121,7 @@ class FitConfig:
         for name in ("ema", "label_smoothing", "drop", "shift", "light", "balance"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
-        for name in ("erase", "blur", "degrade", "cover", "denoise"):
+        for name in ("erase", "blur", "degrade", "cover", "denoise", "distil"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if not 0 < self.layer_decay <= 1:

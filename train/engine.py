@@ -19,7 +19,7 @@ from train.datasets import DataError, FaceDataset, require_trainable
 from train.epoch import autocast, learning_rate, train_epoch
 from train.journal import Clock, Journal, Row
 from train.metrics import accuracy_of, macro_recall_of
-from train.network import build_network, build_optimizer
+from train.network import build_network, build_optimizer, load_teacher
 from train.predict import predict_logits
 from train.processes import Processes, synchronised
 from train.run import Learner, Run
@@ -115,7 +115,10 @@ def begin(run: Run, spec: ModelSpec, faces: FaceDataset) -> tuple[Learner, int]:
     shared = run.processes.share(network, run.device)
     if run.processes.mean(finished) != finished:
         raise ValueError(f"not all processes see {run.folder}; put it on a disk that they share")
-    return Learner(network, shared, ema, optimizer), finished
+    teacher = load_teacher(run.config, spec)
+    if teacher is not None:
+        teacher = teacher.to(run.device).to(memory_format=torch.channels_last)
+    return Learner(network, shared, ema, optimizer, teacher), finished
 
 
 def resume(run: Run, model: nn.Module, ema: ModelEmaV3, optimizer: torch.optim.Optimizer) -> int:

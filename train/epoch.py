@@ -35,17 +35,43 @@ def learning_rate(config: FitConfig, epoch: float) -> float:
 
 def loss_of(logits: torch.Tensor, targets: torch.Tensor, config: FitConfig) -> torch.Tensor:
     """Cross-entropy of both label sets; a row of zeros in the targets costs nothing."""
-    count = len(FERPLUS) if config.fer2013 else logits.shape[1]
     total = torch.zeros((), device=logits.device)
-    for part, weight in ((slice(0, count), 1.0), (slice(count, None), config.fer2013)):
-        if not weight:
-            continue
+    weights = (1.0, config.fer2013)
+    for part, weight in zip(label_sets(config, logits.shape[1]), weights, strict=False):
         wanted = targets[:, part]
         spread = config.label_smoothing * wanted.sum(1, keepdim=True) / wanted.shape[1]
         wanted = (1 - config.label_smoothing) * wanted + spread
         per_face = -(wanted * F.log_softmax(logits[:, part].float(), 1)).sum(1)
         total = total + weight * per_face.mean()
     return total
+
+
+def label_sets(config: FitConfig, outputs: int) -> tuple[slice, ...]:
+    """Return which outputs belong to which label set: the main one, and FER2013's if it counts."""
+    if not config.fer2013:
+        return (slice(0, outputs),)
+    return slice(0, len(FERPLUS)), slice(len(FERPLUS), outputs)
+
+
+def taught(learner: Learner, x: torch.Tensor, y: torch.Tensor, run: Run) -> torch.Tensor:
+    """Return targets of which the teacher's answers are a part; unlabelled faces stay so.
+
+    Args:
+        x: (N, 3, S, S) float32, as the network gets them. y: (N, K) float32.
+
+    Source: Hinton et al., arXiv:1503.02531; that teacher and learner see the same changed face
+    is from Beyer et al., CVPR 2022, arXiv:2106.05237.
+    """
+    if learner.teacher is None:
+        return y
+    with torch.no_grad(), autocast(run):
+        logits = learner.teacher(x)
+    share, mixed = run.config.distil, y.clone()
+    for part in label_sets(run.config, y.shape[1]):
+        known = y[:, part].sum(1, keepdim=True)
+        answers = known * F.softmax(logits[:, part].float(), 1)
+        mixed[:, part] = (1 - share) * y[:, part] + share * answers
+    return mixed
 
 
 def autocast(run: Run) -> contextlib.AbstractContextManager[Any]:
@@ -106,9 +132,11 @@ def train_step(learner: Learner, x: torch.Tensor, y: torch.Tensor, *, run: Run, 
     config, processes = run.config, run.processes
     part = processes.part(len(x))
     scale = (part.stop - part.start) * processes.count / len(x)
+    faces = x[part].contiguous(memory_format=torch.channels_last)
+    targets = taught(learner, faces, y[part], run)
     with autocast(run), processes.own_randomness(step, run.device):
-        logits = learner.shared(x[part].contiguous(memory_format=torch.channels_last))
-    loss = loss_of(logits, y[part], config) * scale
+        logits = learner.shared(faces)
+    loss = loss_of(logits, targets, config) * scale
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if config.clip:

@@ -16,7 +16,7 @@ from emotion.labels import FER2013
 from emotion.preprocess import preprocess
 from emotion.weights import ModelSpec
 from train.checkpoint import averaged_weights, load_checkpoint
-from train.config import ACTIVATIONS, FitConfig
+from train.config import ACTIVATIONS, FitConfig, spec_for
 from train.datasets import FaceDataset
 from train.dlib_weights import calibrate, load_pretrained
 
@@ -37,7 +37,7 @@ def build_network(
         ValueError: no such architecture, or one that does not take these settings.
         WeightsError: ``config.start`` does not fit.
     """
-    outputs = len(spec.labels) + (len(FER2013) if config.fer2013 else 0)
+    outputs = output_count(config, spec)
     hub = fresh and config.pretrained and not config.start
     network = create_network(
         config, outputs, pretrained=hub and config.architecture != "dlib_face27"
@@ -51,6 +51,11 @@ def build_network(
             adapt_pretrained(network, spec, faces)
         start_indifferent(network)
     return load_start(network, config) if config.start else network
+
+
+def output_count(config: FitConfig, spec: ModelSpec) -> int:
+    """Return how many outputs a run's network has: its labels, and FER2013's if they count."""
+    return len(spec.labels) + (len(FER2013) if config.fer2013 else 0)
 
 
 def create_network(config: FitConfig, outputs: int, *, pretrained: bool = False) -> nn.Module:
@@ -165,6 +170,32 @@ def load_start(network: nn.Module, config: FitConfig) -> nn.Module:
             value.copy_(found)
     network.load_state_dict(own)
     return network
+
+
+def load_teacher(config: FitConfig, spec: ModelSpec) -> nn.Module | None:
+    """Return the finished network whose answers a run learns too; None where it names none.
+
+    Args:
+        spec: of the run, which has the labels and says how faces are prepared.
+
+    Raises:
+        WeightsError: no such checkpoint, or a network with another input or other outputs.
+    """
+    if not config.teacher:
+        return None
+    path = Path(config.teacher)
+    state, theirs = load_checkpoint(path, torch.device("cpu"))
+    weights = averaged_weights(state)
+    network = create_network(theirs, output_count(config, spec))
+    seen = spec_for(theirs)
+    if (seen.input_size, seen.mean, seen.std) != (spec.input_size, spec.mean, spec.std):
+        raise WeightsError(f"{path} does not fit: it is trained on faces prepared in another way")
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise WeightsError(f"{path} does not fit as a teacher: {reason}") from None
+    return network.eval().requires_grad_(False)
 
 
 def head_names(network: nn.Module) -> set[str]:

@@ -43,9 +43,11 @@ class Learner:
     Attributes:
         network: learns. shared: what to call in training, see :meth:`Processes.share`.
         ema: the running average of its weights. optimizer: changes them.
+        teacher: a finished network whose answers are learnt too, or None.
     """
 
     network: nn.Module
     shared: nn.Module
     ema: ModelEmaV3
     optimizer: torch.optim.Optimizer
+    teacher: nn.Module | None = None
