@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from emotion.model import EmotionModel, load_model
 from emotion.quality import measure, notes
 from emotion.regions import REGIONS, crop_landmarks, describe, region_masks
 from emotion.results import Explanation, Face, FaceResult, FloatArray, ImageResult, Prediction
+from emotion.stopwatch import Stopwatch
 from emotion.weights import DEFAULT_MODEL
 
 
@@ -73,17 +75,29 @@ class EmotionPipeline:
     def analyse(self, images: Sequence[RGBImage]) -> tuple[ImageResult, ...]:
         """Analyse images (H, W, 3) uint8 RGB; all their faces are classified in one batch."""
         found = [self.find(image) for image in images]
-        crops = [aligned.crop for faces in found for aligned in faces]
-        features = self.model.features(crops)
+        faces = iter(self.read([aligned for faces in found for aligned in faces]))
+        return tuple(
+            self.image_result(image, list(islice(faces, len(aligned))))
+            for image, aligned in zip(images, found, strict=True)
+        )
+
+    def read(
+        self, faces: Sequence[AlignedFace], watch: Stopwatch | None = None
+    ) -> list[FaceResult]:
+        """Classify and explain faces that are found and cut out, all in one batch.
+
+        Args:
+            watch: notes the stages ``classify`` and ``evidence``.
+        """
+        watch = watch or Stopwatch()
+        features = self.model.features([aligned.crop for aligned in faces])
         answers = predictions(self.model, features)
+        watch.lap("classify")
         maps = class_evidence(self.model, features)
-        results, start = [], 0
-        for image, faces in zip(images, found, strict=True):
-            stop = start + len(faces)
-            parts = zip(faces, answers[start:stop], maps[start:stop], strict=True)
-            results.append(self.image_result(image, [self.face_result(*part) for part in parts]))
-            start = stop
-        return tuple(results)
+        parts = zip(faces, answers, maps, strict=True)
+        results = [self.face_result(*part) for part in parts]
+        watch.lap("evidence")
+        return results
 
     def warm_up(self) -> None:
         """Do once what the first image would otherwise wait for: libraries, memory, kernels."""

@@ -24,6 +24,9 @@ AGAINST_COLOURS = np.array([[70, 230, 255], [20, 110, 240], [60, 20, 170]], np.f
 """Weak, middling and strong evidence for and against a label: warm against cold, told apart
 with any common colour vision, and changing hue with strength so that levels show on any skin."""
 
+ALPHA_POWER = 0.8
+"""Exponent from strength to opacity: below 1, so that weak evidence can be seen."""
+
 BOX_COLOUR = (255, 196, 61)
 
 
@@ -69,7 +72,7 @@ def heat_rgba(explanation: Explanation, label: str, size: int = 96) -> NDArray[n
         )
         for channel in range(3)
     ]
-    return np.stack([*layers, 255 * strength**0.8], 2).round().astype(np.uint8)
+    return np.stack([*layers, 255 * strength**ALPHA_POWER], 2).round().astype(np.uint8)
 
 
 def blend(image: RGBImage, rgba: NDArray[np.uint8], strength: float) -> RGBImage:

@@ -1,9 +1,10 @@
-"""Results as the JSON object that the shell prints and the page offers for download."""
+"""Results as JSON objects: what the shell prints, and what the page draws and offers to save."""
 
 from dataclasses import asdict
 from typing import Any
 
 from emotion.results import FaceResult, ImageResult
+from emotion.stream import StreamResult, TrackedFace
 
 
 def image_json(path: str, result: ImageResult | None, error: str | None = None) -> dict[str, Any]:
@@ -47,3 +48,52 @@ def face_json(face: FaceResult) -> dict[str, Any]:
 def by_name(names: tuple[str, ...], values: Any) -> dict[str, float]:
     """Pair names with numbers."""
     return {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
+def stream_json(result: StreamResult, label: str | None = None) -> dict[str, Any]:
+    """Return one frame of a live stream, for a page that draws it.
+
+    Args:
+        label: whose evidence to send; by default that of each face's own label on show. A label
+            that the model does not have counts as none.
+    """
+    first = result.faces[0].result if result.faces else None
+    return {
+        "width": result.width,
+        "height": result.height,
+        "whole": result.whole,
+        "stages": {name: round(value, 2) for name, value in result.stages.items()},
+        "calibrating": result.calibrating,
+        "labels": list(first.prediction.labels) if first else [],
+        "regions": list(first.explanation.regions) if first else [],
+        "faces": [tracked_json(face, label) for face in result.faces],
+    }
+
+
+def tracked_json(tracked: TrackedFace, label: str | None) -> dict[str, Any]:
+    """Return one face of a frame; lists follow the order of ``labels`` and ``regions``.
+
+    ``evidence`` and ``region_evidence`` are in logits, of the label ``why``, of this frame alone;
+    ``to_crop`` brings picture pixels to units of the crop, over which ``evidence`` lies.
+    """
+    face, explanation = tracked.result, tracked.result.explanation
+    why = label if label in explanation.labels else tracked.label
+    row = explanation.labels.index(why)
+    return {
+        "track": tracked.track,
+        "box": [round(float(v), 2) for v in face.face.box],
+        "to_crop": face.to_crop.tolist(),
+        "label": tracked.label,
+        "answer": tracked.answer,
+        "sure": tracked.smoothed.sure,
+        "probabilities": tracked.smoothed.probabilities.tolist(),
+        "now": face.prediction.probabilities.tolist(),
+        "calibrated": tracked.calibrated,
+        "why": why,
+        "evidence": explanation.evidence[row].tolist(),
+        "region_evidence": explanation.region_evidence[row].tolist(),
+        "grid_origin": explanation.grid_origin,
+        "grid_step": explanation.grid_step,
+        "scale": explanation.scale,
+        "notes": [note.text for note in face.notes],
+    }

@@ -13,6 +13,7 @@ from emotion.images import load_image
 from emotion.labels import FERPLUS
 from emotion.results import FaceResult, ImageResult, QualityNote
 from emotion.ui import cards, texts
+from emotion.ui.gate import Gate
 from emotion.ui.image_tab import analyse_file
 from emotion.ui.webcam_tab import frame_html
 from emotion.weights import WEIGHTS_DIR, load_spec
@@ -131,18 +132,18 @@ def test_notes_are_on_the_card_and_harmless(happy: FaceResult) -> None:
 def test_bad_uploads_become_a_line_of_text(pipeline, tmp_path) -> None:
     empty = tmp_path / "empty.jpg"
     empty.write_bytes(b"")
-    answer = analyse_file(pipeline, str(empty))
+    answer = analyse_file(pipeline, str(empty), Gate(1))
     assert 'role="alert"' in answer
     assert "the file is empty" in answer
-    assert texts.EMPTY in html.unescape(analyse_file(pipeline, None))
-    assert "lens-card" in analyse_file(pipeline, str(EXAMPLES / "happiness.jpg"))
+    assert texts.EMPTY in html.unescape(analyse_file(pipeline, None, Gate(1)))
+    assert "lens-card" in analyse_file(pipeline, str(EXAMPLES / "happiness.jpg"), Gate(1))
 
 
 def test_an_unforeseen_failure_is_an_apology_not_a_traceback(caplog) -> None:
     def broken(image: object) -> None:
         raise RuntimeError("secret detail")
 
-    answer = analyse_file(broken, str(EXAMPLES / "happiness.jpg"))
+    answer = analyse_file(broken, str(EXAMPLES / "happiness.jpg"), Gate(1))
     assert "secret" not in answer
     assert "secret detail" in caplog.text
 

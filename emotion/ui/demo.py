@@ -6,9 +6,10 @@ import gradio as gr
 
 from emotion.pipeline import EmotionPipeline
 from emotion.ui import texts
+from emotion.ui.gate import Gate
 from emotion.ui.image_tab import build_image_tab
+from emotion.ui.live_tab import build_live_tab
 from emotion.ui.theme import css, head, theme
-from emotion.ui.webcam_tab import build_webcam_tab
 
 LAUNCH: dict[str, Any] = {
     "max_file_size": "25mb",
@@ -22,13 +23,14 @@ LAUNCH: dict[str, Any] = {
 
 def build_demo(pipeline: EmotionPipeline) -> gr.Blocks:
     """Build the page around a loaded pipeline, which all visitors share."""
+    gate = Gate()
     # Uploaded files are deleted within ten minutes; a minute is how often it is looked.
     with gr.Blocks(title=texts.TITLE, delete_cache=(60, 600), analytics_enabled=False) as demo:
         gr.Markdown(texts.INTRO)
         with gr.Tab("Image"):
-            build_image_tab(pipeline)
-        with gr.Tab("Webcam"):
-            build_webcam_tab(pipeline)
+            build_image_tab(pipeline, gate)
+        with gr.Tab("Live"):
+            build_live_tab(pipeline, gate)
         with gr.Tab("About"):
             gr.Markdown(texts.about(pipeline.model.spec), elem_classes="lens-about")
     return demo

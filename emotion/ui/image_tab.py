@@ -11,17 +11,21 @@ from emotion.errors import EmotionError
 from emotion.images import load_image
 from emotion.pipeline import EmotionPipeline
 from emotion.ui import cards, texts
+from emotion.ui.gate import BusyError, Gate
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 30.0
+"""Seconds that a picture waits for its turn between the live frames."""
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
-def build_image_tab(pipeline: EmotionPipeline) -> None:
+def build_image_tab(pipeline: EmotionPipeline, gate: Gate) -> None:
     """Add the tab's components to the Blocks that is being built."""
 
     def analyse(path: str | None) -> str:
-        return analyse_file(pipeline, path)
+        return analyse_file(pipeline, path, gate)
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=280):
@@ -61,16 +65,19 @@ def path_of(payload: Any) -> str | None:
     return None if payload is None else payload.path
 
 
-def analyse_file(pipeline: EmotionPipeline, path: str | None) -> str:
+def analyse_file(pipeline: EmotionPipeline, path: str | None, gate: Gate) -> str:
     """Analyse an uploaded file; whatever happens, the answer is something to show."""
     if path is None:
         return cards.note(texts.EMPTY)
     try:
-        began = time.perf_counter()
-        image = load_image(path)
-        result = pipeline(image)
-        spent = 1e3 * (time.perf_counter() - began)
+        with gate.turn(PATIENCE):
+            began = time.perf_counter()
+            image = load_image(path)
+            result = pipeline(image)
+            spent = 1e3 * (time.perf_counter() - began)
         return cards.result_html(image, result, name=Path(path).name, milliseconds=spent)
+    except BusyError:
+        return cards.note(texts.BUSY, alarm=True)
     except EmotionError as error:
         return cards.note(f"This picture cannot be analysed: {error}.", alarm=True)
     except Exception:

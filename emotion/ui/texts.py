@@ -18,6 +18,8 @@ NO_FACE = (
 
 BROKEN = "Something went wrong on our side; the details are in the server's log. Please try again."
 
+BUSY = "Many people are using this page just now. Please drop the picture again in a moment."
+
 LEGEND = (
     "Warm colours speak for the emotion, cold ones against it; the stronger, the darker. The scale "
     "is the same for every picture: no colour means no evidence."

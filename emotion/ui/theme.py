@@ -15,10 +15,15 @@ def theme() -> gr.themes.Base:
 
 def css() -> str:
     """Return the page's style sheet."""
-    return (HERE / "lens.css").read_text(encoding="utf-8")
+    return read("lens.css") + read("live.css")
 
 
 def head() -> str:
-    """Return what goes into the page's head: the script of the result cards."""
-    script = (HERE / "lens.js").read_text(encoding="utf-8")
-    return f"<script>{script}</script>"
+    """Return what goes into the page's head: the scripts of the result cards and the Live tab."""
+    scripts = ("lens.js", "live_paint.js", "live.js")
+    return "".join(f"<script>{read(name)}</script>" for name in scripts)
+
+
+def read(name: str) -> str:
+    """Return the text of a file that lies beside this module."""
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The Webcam tab: a plain stream, each frame analysed and dropped."""
+"""A plain camera stream, where the Live tab's own does not work: each frame read and dropped."""
 
 import html
 import logging

@@ -162,18 +162,6 @@ def test_two_visitors_do_not_mix(page, browser, app) -> None:
     context.close()
 
 
-def test_webcam_answers_frames(page, app) -> None:
-    page.get_by_role("tab", name="Webcam").click()
-    camera = page.locator("#camera")
-    camera.get_by_text("Click to Access Webcam").click()
-    camera.locator("button.capture-button").click()
-    page.wait_for_selector("#frame img[alt*='Happiness']")
-    first = page.get_attribute("#frame img", "src")
-    page.wait_for_function("s => document.querySelector('#frame img').src !== s", arg=first)
-    files = [p for p in (app.temp / "gradio").rglob("*") if p.is_file()]
-    assert not [p for p in files if "frame" in p.name or p.suffix == ".webp"]
-
-
 def test_about_gives_the_models_own_figures(page) -> None:
     page.get_by_role("tab", name="About").click()
     text = page.inner_text(".lens-about")
