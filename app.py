@@ -8,8 +8,8 @@ from pathlib import Path
 # Before gradio is imported: no usage statistics leave this machine.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-# Before torch and OpenCV are loaded: one thread for each picture. Several viewers then use the cores
-# side by side; threads within a picture gain a little for one viewer and cost all others more.
+# Before torch is loaded: one thread for each picture. Several viewers then use the cores side by
+# side; threads within a picture gain a little for one viewer and cost all others more.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 with contextlib.suppress(ImportError):

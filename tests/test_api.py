@@ -41,6 +41,7 @@ ORDER = (
     "stream",
     "serialize",
     "benchmark",
+    "benchmark_stream",
     "cli",
     "ui",
 )
