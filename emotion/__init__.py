@@ -17,7 +17,7 @@ from emotion.render import annotate, overlay
 from emotion.results import FaceResult, ImageResult
 from emotion.weights import available_models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CamExplainer",

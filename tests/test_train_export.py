@@ -25,7 +25,13 @@ from train.__main__ import main
 from train.checkpoint import save_checkpoint
 from train.config import SPEC, FitConfig
 from train.datasets import DataError, load_faces
-from train.export import ExportOptions, averaged_network, centre_head, export
+from train.export import (
+    ExportOptions,
+    average_with,
+    averaged_network,
+    centre_head,
+    export,
+)
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "ferplus-face27.safetensors"
 TINY_FIT = ["--no-pretrained", "--epochs", "2", "--batch-size", "8", "--ema", "0.9", "--lr", "1e-3"]
@@ -108,7 +114,7 @@ def test_export_is_repeatable(tiny: Folders, exported: Path, tmp_path: Path) -> 
 def two_headed(folder: Path, **settings: object) -> Path:
     """Write the checkpoint of a run with both label sets, as if it had been trained."""
     config = FitConfig(**{"fer2013": 0.5, "pretrained": False, **settings})  # type: ignore[arg-type]
-    torch.manual_seed(0)
+    torch.manual_seed(config.seed)
     network = FaceNet(num_classes=len(FERPLUS) + len(FER2013))
     save_checkpoint(
         folder / "last.pt",
@@ -164,6 +170,26 @@ def test_rare_classes_are_paid_for_with_the_allowed_accuracy_only(tmp_path: Path
     )
     assert set(plain.training["offsets"].split(", ")) == {"0.00"}
     assert "offsets" in moved.training
+
+
+def test_runs_are_averaged(tmp_path: Path) -> None:
+    runs = []
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        runs.append(two_headed(tmp_path / str(number), seed=number))
+    networks = [averaged_network(run)[1] for run in runs]
+    average_with(networks[0], runs[1:])
+    parts = [averaged_network(run)[1].state_dict() for run in runs]
+    for name, value in networks[0].state_dict().items():
+        if value.is_floating_point():
+            mean = sum(part[name] for part in parts) / 3
+            torch.testing.assert_close(value, mean, rtol=1e-5, atol=1e-6)
+
+
+def test_runs_of_other_networks_are_not_averaged(tiny: Folders, tmp_path: Path) -> None:
+    run = two_headed(tmp_path)
+    with pytest.raises(WeightsError, match="another network"):
+        average_with(averaged_network(run)[1], [tiny[1] / "last.pt"])
 
 
 def test_centring_changes_no_probability(model: EmotionModel) -> None:

@@ -110,6 +110,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="validation accuracy that may be given up to find rare classes, such as 0.003",
     )
+    export.add_argument(
+        "--average",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN_DIR",
+        help="other runs of the same network, to average the weights with",
+    )
     export.add_argument("--note", action="append", default=[], type=note, metavar="KEY=TEXT")
 
     other = commands.add_parser("onnx", help="a weight file as ONNX, for other runtimes")
@@ -232,16 +240,26 @@ def run_quality(args: argparse.Namespace) -> int:
     return 0
 
 
+def checkpoint_of(run_dir: Path) -> Path:
+    """Return a run's best checkpoint, if it has patience and so keeps one, else its last."""
+    best = run_dir / "best.pt"
+    return best if best.is_file() else run_dir / "last.pt"
+
+
 def run_export(args: argparse.Namespace) -> int:
     """Turn a run into a weight file and its spec."""
     from train.export import ExportOptions, export
 
+    checkpoint, *others = map(checkpoint_of, (args.run_dir, *args.average))
     options = ExportOptions(
-        name=args.name, labels=args.labels, rare_cost=args.rare_cost, notes=dict(args.note)
+        name=args.name,
+        labels=args.labels,
+        rare_cost=args.rare_cost,
+        average=others,
+        notes=dict(args.note),
     )
-    best = args.run_dir / "best.pt"  # of a run with patience
     spec = export(
-        best if best.is_file() else args.run_dir / "last.pt",
+        checkpoint,
         args.out,
         validation=load_faces(args.data, "validation"),
         options=options,

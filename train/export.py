@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -43,12 +43,15 @@ class ExportOptions:
         labels: ``ferplus`` (8) or, from a run with a second head, ``fer2013`` (7).
         rare_cost: accuracy on the validation faces, as a share of 1, that may be given up to
             find rare classes more often (see :func:`train.calibration.rare_offsets`).
+        average: checkpoints of other runs of the same network, whose weights are averaged with
+            the run's. That makes sense for runs that start from each other or from one run.
         notes: for the spec's ``training``.
     """
 
     name: str | None = None
     labels: str = "ferplus"
     rare_cost: float = 0.0
+    average: Sequence[Path] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,6 +74,7 @@ def export(
         ValueError: the run has no such labels.
     """
     config, network = averaged_network(checkpoint)
+    average_with(network, options.average)
     spec = choose_labels(network, spec_for(config), options.labels)
     spec = replace(
         spec, name=options.name or spec.name, intended_use=INTENDED_USE, excluded_use=EXCLUDED_USE
@@ -138,6 +142,25 @@ def averaged_network(checkpoint: Path) -> tuple[FitConfig, nn.Module]:
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(f"{checkpoint} does not fit {config.architecture}: {reason}") from None
     return config, network.eval()
+
+
+@torch.no_grad()
+def average_with(network: nn.Module, checkpoints: Sequence[Path]) -> None:
+    """Replace a network's weights by their mean with those of other runs.
+
+    Source: Wortsman et al., "Model soups", ICML 2022, arXiv:2203.05482.
+
+    Raises:
+        WeightsError: a run of another network.
+    """
+    own = network.state_dict()
+    for count, path in enumerate(checkpoints, 2):
+        other = averaged_network(path)[1].state_dict()
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in other.items()}:
+            raise WeightsError(f"{path} is a run of another network; it cannot be averaged")
+        for name, value in own.items():
+            if value.is_floating_point():
+                value += (other[name] - value) / count
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Words of the page that are longer than a label."""
 
+from emotion.labels import FER2013
 from emotion.quality import LIMITS
 from emotion.weights import ModelSpec
 
@@ -29,7 +30,7 @@ WEBCAM = """Press the camera's record button. Each frame is analysed as it comes
 it is not stored, and it goes nowhere but to the machine that runs this page."""
 
 ABOUT = """## What it is
-Emotion Lens finds the faces in a picture, names the emotion each one **shows** (eight of them:
+Emotion Lens finds the faces in a picture, names the emotion each one **shows** ({count} of them:
 {labels}), and shows where on the face that answer comes from.
 
 **The explanation is exact.** The model averages a {grid} grid of features and applies one linear
@@ -52,7 +53,7 @@ web photographs, each labelled by ten people), starting from dlib's CC0 face net
 No demographic labels exist for these pictures, so how it differs between groups of people is not
 known.
 
-| FER+ test split | |
+| {data} test split | |
 |---|---|
 {figures}
 
@@ -62,36 +63,41 @@ known.
 
 ## Privacy
 Pictures are analysed on the machine that runs this page, in memory; an uploaded file is deleted
-from its temporary folder within minutes. Nothing is stored, nothing is sent to anybody else, no
-statistics are gathered, and the page loads nothing from other servers. (At its first start the
-program may fetch one file, the face detector YuNet; `EMOTION_OFFLINE=1` forbids that.)
+from its temporary folder within minutes. Live frames are never written anywhere: the camera goes
+off when you press Stop, choose another tab or hide the page, and what was remembered of the face
+with it. Nothing is stored, nothing is sent to anybody else, no statistics are gathered, and the
+page loads nothing from other servers. (At its first start the program may fetch one file, the face
+detector YuNet; `EMOTION_OFFLINE=1` forbids that.)
 """
 
 FIGURES = (
-    ("ferplus_test_n", "faces", "{:.0f}"),
-    ("ferplus_test_accuracy", "accuracy", "{:.1%}"),
-    ("ferplus_test_macro_recall", "mean recall of the 8 classes", "{:.1%}"),
-    ("ferplus_test_ece", "expected calibration error", "{:.1%}"),
+    ("n", "faces", "{:.0f}"),
+    ("accuracy", "accuracy", "{:.1%}"),
+    ("macro_recall", "mean recall of the classes", "{:.1%}"),
+    ("ece", "expected calibration error", "{:.1%}"),
 )
 
 
 def about(spec: ModelSpec) -> str:
     """Return the text of the About tab, with the loaded model's own figures."""
     metrics = spec.metrics
+    test = test_split(spec)
     figures = [
-        f"| {text} | {style.format(metrics[key])} |"
+        f"| {text} | {style.format(metrics[f'{test}_{key}'])} |"
         for key, text, style in FIGURES
-        if key in metrics
+        if f"{test}_{key}" in metrics
     ]
     recalls = [
-        f"| {label} | {metrics[f'ferplus_test_n_{label}']:.0f} "
-        f"| {metrics[f'ferplus_test_recall_{label}']:.0%} |"
+        f"| {label} | {metrics[f'{test}_n_{label}']:.0f} "
+        f"| {metrics[f'{test}_recall_{label}']:.0%} |"
         for label in spec.labels
-        if f"ferplus_test_recall_{label}" in metrics
+        if f"{test}_recall_{label}" in metrics
     ]
     cells = round((spec.input_size - spec.grid_origin) / spec.grid_step)
     return ABOUT.format(
+        count="eight" if len(spec.labels) == 8 else len(spec.labels),
         labels=", ".join(spec.labels),
+        data="FER2013" if test == "fer2013_test" else "FER+",
         grid=f"{cells}x{cells}",
         doubt=doubt(spec),
         weak=weakness(spec),
@@ -103,6 +109,11 @@ def about(spec: ModelSpec) -> str:
         figures="\n".join(figures) or "| not measured | |",
         recalls="\n".join(recalls) or "| | | |",
     )
+
+
+def test_split(spec: ModelSpec) -> str:
+    """Return what the figures of a model's own test split begin with in its spec."""
+    return "fer2013_test" if spec.labels == FER2013 else "ferplus_test"
 
 
 def doubt(spec: ModelSpec) -> str:
@@ -122,7 +133,7 @@ def weakness(spec: ModelSpec) -> str:
     missed = [
         label
         for label in spec.labels
-        if spec.metrics.get(f"ferplus_test_recall_{label}", 1.0) < 0.5
+        if spec.metrics.get(f"{test_split(spec)}_recall_{label}", 1.0) < 0.5
     ]
     if not missed:
         return ""
