@@ -4,7 +4,7 @@ python -m benchmarks.live --yunet FILE                 # one viewer, four viewer
 python -m benchmarks.live --yunet FILE --minutes 10    # memory, files and requests over 10 minutes
 
 The app is started as a user would, in its own process with its own temporary folder. Times are the
-page's own: from the moment a frame is taken from the camera to its boxes and heatmap being drawn.
+page's own: from a frame's coming from the camera to its boxes and heatmap being drawn.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def counted(page: Page) -> dict[str, Any]:
     """Return what the page has counted so far."""
     return page.evaluate(
         """() => { const l = window.emotionLensLive;
-          return { frames: l.frames, busy: l.busy, errors: l.errors, trips: [...l.trips],
+          return { frames: l.frames, busy: l.busy, errors: l.errors, latencies: [...l.latencies],
             faces: l.answer ? l.answer.faces.length : 0, detector: l.answer && l.answer.detector,
             stages: l.answer && l.answer.stages }; }"""
     )
@@ -95,9 +95,9 @@ def watch(pages: list[Page], seconds: float) -> list[dict[str, Any]]:
     rows = []
     for first, last in zip(before, after, strict=True):
         fresh = last["frames"] - first
-        trips = last["trips"][-fresh:] if fresh else [float("nan")]
+        waits = last["latencies"][-fresh:] if fresh else [float("nan")]
         row = {"frames_per_second": round(fresh / spent, 1)}
-        row |= {"painted_p50_ms": percentile(trips, 0.5), "painted_p95_ms": percentile(trips, 0.95)}
+        row |= {"painted_p50_ms": percentile(waits, 0.5), "painted_p95_ms": percentile(waits, 0.95)}
         rows.append(row | {name: last[name] for name in ("busy", "errors", "faces", "detector")})
     return rows
 

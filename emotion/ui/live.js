@@ -19,10 +19,10 @@ window.emotionLive = (root, server) => {
 
   let track = null, run = 0, answer = null, sent = null, side = 480;
   let failures = 0, lastSaid = "", saidAt = 0, busySince = 0, chartAt = 0;
-  const rows = [], bins = new Map(), trips = [], painted = [];
+  const rows = [], bins = new Map(), trips = [], latencies = [], painted = [];
   // What a test, or a curious visitor in the console, may look at.
   const probe = { state: () => (track ? track.readyState : "none"), answer: null, painted: null,
-    frames: 0, busy: 0, errors: 0, trips, rows, get track() { return track; }, server,
+    frames: 0, busy: 0, errors: 0, latencies, trips, rows, get track() { return track; }, server,
     viewer, config };
   window.emotionLensLive = probe;
 
@@ -129,13 +129,28 @@ window.emotionLive = (root, server) => {
     }
   };
 
-  // The camera's next frame; at once if one has come since the last call.
-  const nextFrame = () => new Promise((resolve) => {
-    const timer = setTimeout(resolve, 250);
-    const done = () => { clearTimeout(timer); resolve(); };
-    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(done);
-    else requestAnimationFrame(done);
-  });
+  // When the newest frame came; a frame that came while an answer was awaited is taken at once.
+  let newest = 0, used = 0, onFrame = null;
+  const watchFrames = (mine) => {
+    if (mine !== run) return;
+    newest = performance.now();
+    if (onFrame) onFrame();
+    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(() => watchFrames(mine));
+    else requestAnimationFrame(() => watchFrames(mine));
+  };
+
+  // Wait for a frame that was not used yet (but not for ever); return when it came.
+  const nextFrame = async () => {
+    if (newest <= used) {
+      await new Promise((resolve) => {
+        const timer = setTimeout(resolve, 250);
+        onFrame = () => { clearTimeout(timer); resolve(); };
+      });
+      onFrame = null;
+    }
+    used = newest;
+    return newest;
+  };
 
   const grab = () => {
     const scale = Math.min(1, side / Math.max(video.videoWidth, video.videoHeight));
@@ -146,8 +161,9 @@ window.emotionLive = (root, server) => {
   };
 
   const loop = async (mine) => {
+    watchFrames(mine);
     while (mine === run) {
-      await nextFrame();
+      const came = await nextFrame();
       if (mine !== run) return;
       if (!video.videoWidth || frozen.src && !frozen.hidden) {
         await new Promise((resolve) => setTimeout(resolve, 60));
@@ -173,7 +189,7 @@ window.emotionLive = (root, server) => {
       sent = picture;
       take(reply, at);
       draw();
-      measure(at, reply);
+      measure(came, at, reply);
     }
   };
 
@@ -199,15 +215,17 @@ window.emotionLive = (root, server) => {
 
   const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
-  const measure = (at, reply) => {
+  // Latency counts from the frame's coming, the round trip from its sending.
+  const measure = (came, at, reply) => {
     const now = performance.now();
     trips.push(now - at);
+    latencies.push(now - came);
     painted.push(now);
-    if (trips.length > 600) trips.shift();
+    if (trips.length > 600) { trips.shift(); latencies.shift(); }
     while (painted.length && painted[0] < now - 2000) painted.shift();
     probe.frames += 1;
     if (probe.frames % 10 === 0) {
-      const trip = median(trips.slice(-60)), stages = Object.entries(reply.stages)
+      const trip = median(latencies.slice(-60)), stages = Object.entries(reply.stages)
         .map(([name, value]) => `${name} ${value.toFixed(0)}`).join(", ");
       const span = painted.length > 1 ? (now - painted[0]) / 1000 : 1;
       figures.textContent = `${(painted.length / Math.max(span, 0.1)).toFixed(0)} frames/s, ` +
