@@ -35,6 +35,7 @@ def main() -> None:
     pipeline = load_pipeline(
         args.model, detector=args.detector, device=args.device, yunet=args.yunet
     )
+    pipeline.warm_up()  # so that the first visitor need not wait for it
     launch(build_demo(pipeline), server_name=args.host, server_port=args.port, inbrowser=args.open)
 
 

@@ -46,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
     image.add_argument("paths", nargs="+", metavar="PATH", help="picture files")
     image.add_argument("--json", action="store_true", help="one JSON object on stdout")
     image.add_argument("--out", type=Path, metavar="DIR", help="write annotated pictures here")
+    image.add_argument(
+        "--proof", action="store_true", help="hide what the map marks, and look again"
+    )
     image.add_argument("--label", help="show the evidence for this emotion instead of the top one")
     add_pipeline_flags(image)
 
@@ -95,6 +98,7 @@ def run_image(args: argparse.Namespace) -> int:
 
 def analyse_file(pipeline: Any, path: str, args: argparse.Namespace) -> dict[str, Any]:
     """Analyse one file, print it unless JSON is asked for, and return its JSON entry."""
+    from emotion.faithfulness import prove
     from emotion.images import load_image
     from emotion.render import annotate
     from emotion.serialize import image_json
@@ -102,6 +106,7 @@ def analyse_file(pipeline: Any, path: str, args: argparse.Namespace) -> dict[str
     try:
         image = load_image(path)
         result = pipeline(image)
+        proofs = [prove(pipeline.model, f, args.label) for f in result.faces if args.proof]
         if args.out:
             save(args.out, path, annotate(image, result, label=args.label))
     except EmotionError as error:
@@ -109,8 +114,8 @@ def analyse_file(pipeline: Any, path: str, args: argparse.Namespace) -> dict[str
             print(f"{path}: error: {error}", file=sys.stderr)
         return image_json(path, None, str(error))
     if not args.json:
-        print_table(path, result)
-    return image_json(path, result)
+        print_table(path, result, proofs)
+    return image_json(path, result, proofs=proofs)
 
 
 def save(folder: Path, path: str, picture: Any) -> None:
@@ -130,7 +135,7 @@ def save(folder: Path, path: str, picture: Any) -> None:
         raise ImageError(f"the annotated picture cannot be written: {error}") from None
 
 
-def print_table(path: str, result: Any) -> None:
+def print_table(path: str, result: Any, proofs: Sequence[Any] = ()) -> None:
     """Print one picture's faces for a reader."""
     count = len(result.faces)
     faces = "no face" if count == 0 else f"{count} face{'s' if count > 1 else ''}"
@@ -144,6 +149,8 @@ def print_table(path: str, result: Any) -> None:
         print(f"     {'  '.join(names)}")
         for note in face.notes:
             print(f"     {note.text}")
+        for proof in proofs[number - 1 : number]:
+            print(f"     {proof.sentence}")
 
 
 def run_benchmark(args: argparse.Namespace) -> int:

@@ -1,20 +1,35 @@
 """Results as JSON objects: what the shell prints, and what the page draws and offers to save."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from emotion.faithfulness import Proof
 from emotion.results import FaceResult, ImageResult
 from emotion.stream import StreamResult, TrackedFace
 
 
-def image_json(path: str, result: ImageResult | None, error: str | None = None) -> dict[str, Any]:
-    """Return one entry of ``images``; without a result, one that carries the error."""
+def image_json(
+    path: str,
+    result: ImageResult | None,
+    error: str | None = None,
+    *,
+    proofs: Sequence[Proof] = (),
+) -> dict[str, Any]:
+    """Return one entry of ``images``; without a result, one that carries the error.
+
+    Args:
+        proofs: of the faces, in their order; faces beyond them have none.
+    """
+    faces = [face_json(face) for face in result.faces] if result else []
+    for face, proof in zip(faces, proofs, strict=False):
+        face["proof"] = proof_json(proof)
     return {
         "path": path,
         "width": result.width if result else None,
         "height": result.height if result else None,
         "error": error,
-        "faces": [face_json(face) for face in result.faces] if result else [],
+        "faces": faces,
     }
 
 
@@ -42,6 +57,20 @@ def face_json(face: FaceResult) -> dict[str, Any]:
         "sentence": face.sentence,
         "quality": asdict(face.quality),
         "notes": [asdict(note) for note in face.notes],
+    }
+
+
+def proof_json(proof: Proof) -> dict[str, Any]:
+    """Return what became of an answer when the hottest area was hidden."""
+    return {
+        "label": proof.label,
+        "verdict": proof.verdict,
+        "before": proof.before,
+        "area": proof.area,
+        "trials": {
+            trial.infill: asdict(trial) | {"verdict": trial.verdict} for trial in proof.trials
+        },
+        "sentence": proof.sentence,
     }
 
 

@@ -1,8 +1,11 @@
 """What the tests share. Nothing here goes on the network, and nothing stays on the disk."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _cache = tempfile.TemporaryDirectory(prefix="emotion-tests-")
 os.environ["EMOTION_OFFLINE"] = "1"
@@ -10,12 +13,14 @@ os.environ["XDG_CACHE_HOME"] = _cache.name
 os.environ.pop("EMOTION_YUNET", None)
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from benchmarks.fake_camera import FLAGS, HEIGHT, WIDTH, write_clip  # noqa: E402
 from emotion.detect import HogDetector, YunetDetector, load_detector  # noqa: E402
-from emotion.images import RGBImage  # noqa: E402
+from emotion.images import RGBImage, load_image  # noqa: E402
 from emotion.model import EmotionModel, load_model  # noqa: E402
 from emotion.pipeline import EmotionPipeline  # noqa: E402
 from emotion.results import FloatArray  # noqa: E402
@@ -88,3 +93,28 @@ def pipeline(model: EmotionModel, hog: HogDetector) -> EmotionPipeline:
 @pytest.fixture(scope="session")
 def yunet_pipeline(model: EmotionModel, yunet: YunetDetector) -> EmotionPipeline:
     return EmotionPipeline(model, yunet)
+
+
+def moving_drawing(count: int = 30) -> Iterator[RGBImage]:
+    """Frames of a drawn face that moves from side to side."""
+    face = cv2.resize(load_image(REPOSITORY / "emotion/examples/happiness.jpg"), (400, 400))
+    for number in range(count):
+        frame = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+        x = 120 + round(40 * np.sin(2 * np.pi * number / count))
+        frame[40:440, x : x + 400] = face
+        yield frame
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium as the system has it, with a fake camera; one for all tests."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on this machine; apt-get install chromium")
+    clip = write_clip(tmp_path_factory.mktemp("clip") / "face.y4m", moving_drawing())
+    with playwright.sync_playwright() as session:
+        flags = [*FLAGS, f"--use-file-for-fake-video-capture={clip}"]
+        running = session.chromium.launch(executable_path=chromium, args=flags)
+        yield running
+        running.close()

@@ -33,6 +33,7 @@ ORDER = (
     "evidence",
     "cam",
     "regions",
+    "faithfulness",
     "render",
     "stopwatch",
     "pipeline",

@@ -138,3 +138,14 @@ def test_as_a_process_stdout_is_only_json() -> None:
     assert "Traceback" not in done.stderr
     wrong = subprocess.run([*argv[:3], "nonsense"], cwd=ROOT, capture_output=True, check=False)
     assert wrong.returncode == 2
+
+
+def test_proof_on_request(capsys) -> None:
+    code, report = run_json(capsys, str(HAPPY), "--proof")
+    assert code == 0
+    proof = report["images"][0]["faces"][0]["proof"]
+    assert proof["verdict"] == "supported"
+    assert list(proof["trials"]) == ["blur", "mean", "inpaint"]
+    assert proof["trials"]["mean"]["hidden"] < proof["before"]
+    assert main(["image", str(HAPPY), "--proof"]) == 0
+    assert "Hide what the map marks (" in capsys.readouterr().out

@@ -4,7 +4,6 @@ import copy
 import hashlib
 import json
 import re
-import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -380,21 +379,15 @@ def test_report_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.browser
-def test_the_page_fits_a_phone(made: tuple[str, Any], tmp_path: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not chromium:
-        pytest.skip("there is no Chromium here")
+def test_the_page_fits_a_phone(made: tuple[str, Any], tmp_path: Path, browser: Any) -> None:
     (tmp_path / "page.html").write_text(made[0], encoding="utf-8")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        asked: list[str] = []
-        for scheme, dark in (("light", False), ("dark", True)):
-            view = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme=scheme)
-            view.on("request", lambda request: asked.append(request.url))
-            view.goto((tmp_path / "page.html").as_uri())
-            assert view.evaluate("document.documentElement.scrollWidth") <= 400
-            colour = view.evaluate("getComputedStyle(document.body).backgroundColor")
-            assert (max(map(int, re.findall(r"\d+", colour))) < 60) is dark
-        browser.close()
+    asked: list[str] = []
+    for scheme, dark in (("light", False), ("dark", True)):
+        view = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme=scheme)
+        view.on("request", lambda request: asked.append(request.url))
+        view.goto((tmp_path / "page.html").as_uri())
+        assert view.evaluate("document.documentElement.scrollWidth") <= 400
+        colour = view.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (max(map(int, re.findall(r"\d+", colour))) < 60) is dark
+        view.close()
     assert {url.split(":")[0] for url in asked} <= {"file", "data"}

@@ -8,9 +8,12 @@ import base64
 import html
 import json
 import math
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import cv2
 
+from emotion.faithfulness import Proof
 from emotion.geometry import invert
 from emotion.images import RGBImage
 from emotion.regions import describe
@@ -40,19 +43,28 @@ def note(text: str, *, alarm: bool = False) -> str:
     return f'<div class="{kind}" role="{role}">{html.escape(text)}</div>'
 
 
-def result_html(image: RGBImage, result: ImageResult, *, name: str, milliseconds: float) -> str:
+def result_html(
+    image: RGBImage,
+    result: ImageResult,
+    *,
+    name: str,
+    milliseconds: float,
+    proofs: Sequence[Proof] = (),
+) -> str:
     """Return all that is shown about one image.
 
     Args:
         image: (H, W, 3) uint8 RGB that ``result`` is about.
         name: of the file, for the downloads.
         milliseconds: that the analysis took.
+        proofs: of the faces, in their order; faces beyond them have none.
     """
     if not result.faces:
         return note(texts.NO_FACE) + f'<div class="lens">{picture(image, result)}</div>'
-    images = [image_json(name, result)]
+    images = [image_json(name, result, proofs=proofs)]
     numbers = json.dumps({"model": result.model, "detector": result.detector, "images": images})
-    cards = "".join(card(i, face) for i, face in enumerate(result.faces))
+    pairs = zip_longest(result.faces, proofs)
+    cards = "".join(card(i, face, proof) for i, (face, proof) in enumerate(pairs))
     return (
         f'<div class="lens" data-name="{html.escape(stem(name), quote=True)}" '
         f'data-json="{html.escape(numbers, quote=True)}">'
@@ -153,12 +165,13 @@ def mark(index: int, face: FaceResult, width: int) -> str:
     )
 
 
-def card(index: int, face: FaceResult) -> str:
-    """Return one face's card: answer, notes, crop with evidence, probabilities, regions."""
+def card(index: int, face: FaceResult, proof: Proof | None = None) -> str:
+    """Return one face's card: answer, notes, crop with evidence, probabilities, proof, regions."""
     label = face.prediction.label
     blocks = "".join(
         f'<div class="lens-why" data-for="{name}"{"" if name == label else " hidden"}>'
         f"<p>{html.escape(describe(face.prediction, face.explanation, name))}</p>"
+        f"{proof_html(proof) if proof and proof.label == name else ''}"
         f"{region_bars(face, name)}</div>"
         for name in face.prediction.labels
     )
@@ -172,6 +185,26 @@ def card(index: int, face: FaceResult) -> str:
         f"{use_heat(index, face, 'scale(1)')}</svg>"
         f'<div class="lens-probs" role="group" aria-label="Probabilities; press one for its '
         f'evidence">{probability_rows(face)}</div></div>{blocks}</article>'
+    )
+
+
+def proof_html(proof: Proof) -> str:
+    """Return what became of the answer when the hottest area was hidden, with two pictures."""
+    if not proof.trials:
+        return f'<p class="lens-proof">{html.escape(proof.sentence)}</p>'
+    trial = proof.typical
+    shown = (
+        (proof.pictures[0], "what the map marks is hidden", trial.hidden),
+        (proof.pictures[1], "as much is hidden elsewhere", trial.elsewhere),
+    )
+    figures = "".join(
+        f'<figure><img src="{jpeg_uri(picture)}" alt="The face; {words}">'
+        f"<figcaption>{words}: <b>{two_digits(share)}</b></figcaption></figure>"
+        for picture, words, share in shown
+    )
+    return (
+        f'<div class="lens-proof" data-verdict="{proof.verdict}"><h4>Put to the test</h4>'
+        f"<div>{figures}</div><p>{html.escape(proof.sentence)}</p></div>"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from emotion.errors import EmotionError
+from emotion.faithfulness import prove
 from emotion.images import load_image
 from emotion.pipeline import EmotionPipeline
 from emotion.ui import cards, texts
@@ -15,6 +16,8 @@ from emotion.ui.gate import BusyError, Gate
 
 logger = logging.getLogger(__name__)
 
+PROVEN = 8
+"""Faces, the largest first, whose maps are put to the test at once."""
 PATIENCE = 30.0
 """Seconds that a picture waits for its turn between the live frames."""
 
@@ -75,7 +78,9 @@ def analyse_file(pipeline: EmotionPipeline, path: str | None, gate: Gate) -> str
             image = load_image(path)
             result = pipeline(image)
             spent = 1e3 * (time.perf_counter() - began)
-        return cards.result_html(image, result, name=Path(path).name, milliseconds=spent)
+            proofs = [prove(pipeline.model, face) for face in result.faces[:PROVEN]]
+        name = Path(path).name
+        return cards.result_html(image, result, name=name, milliseconds=spent, proofs=proofs)
     except BusyError:
         return cards.note(texts.BUSY, alarm=True)
     except EmotionError as error:

@@ -1,8 +1,7 @@
-"""The real app in its own process, and a real headless Chromium with a fake camera."""
+"""The real app in its own process, and a page on it."""
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,33 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "emotion" / "examples"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-]
-
-
-def write_clip(path: Path, frames: int = 30) -> None:
-    """Write a face that moves from side to side as 640x480 y4m, which Chromium plays."""
-    face = cv2.resize(cv2.imread(str(EXAMPLES / "happiness.jpg")), (400, 400))
-    with path.open("wb") as file:
-        file.write(b"YUV4MPEG2 W640 H480 F30:1 Ip A1:1 C420jpeg\n")
-        for number in range(frames):
-            frame = np.full((480, 640, 3), 120, np.uint8)
-            x = 120 + round(40 * np.sin(2 * np.pi * number / frames))
-            frame[40:440, x : x + 400] = face
-            file.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).tobytes())
 
 
 class App:
@@ -56,6 +32,7 @@ def app() -> Iterator[App]:
             **os.environ,
             "EMOTION_OFFLINE": "1",
             "GRADIO_TEMP_DIR": str(temp / "gradio"),
+            "TMPDIR": str(temp),
             "PYTHONUNBUFFERED": "1",
         }
         with log.open("w") as out:
@@ -83,22 +60,6 @@ def wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
             break
         time.sleep(0.5)
     pytest.fail(f"the app did not start:\n{log.read_text()[-3000:]}")
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory):
-    """Chromium as the system has it."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no chromium on this machine; apt-get install chromium")
-    clip = tmp_path_factory.mktemp("clip") / "face.y4m"
-    write_clip(clip)
-    with playwright.sync_playwright() as session:
-        flags = [*FLAGS, f"--use-file-for-fake-video-capture={clip}"]
-        running = session.chromium.launch(executable_path=chromium, args=flags)
-        yield running
-        running.close()
 
 
 @pytest.fixture

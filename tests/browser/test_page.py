@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from emotion.weights import DEFAULT_MODEL, find_weights, load_spec
 from tests.browser.conftest import EXAMPLES
 
 pytestmark = pytest.mark.browser
@@ -42,6 +43,11 @@ def test_photo_to_evidence_to_download(page, photo: Path, tmp_path: Path) -> Non
     page.wait_for_selector(".lens-card")
     assert page.locator(".lens-card").count() == 1
     assert "happiness" in page.inner_text(".lens-status")
+
+    proof = page.locator(".lens-proof")
+    assert proof.get_attribute("data-verdict") in ("supported", "weak", "contradicted")
+    assert proof.locator("figure img").count() == 2
+    assert proof.locator("p").inner_text().startswith("Hide what the map marks (")
 
     picture = page.locator(".lens-crop")
     before = pixels_of(picture)
@@ -166,7 +172,8 @@ def test_about_gives_the_models_own_figures(page) -> None:
     page.get_by_role("tab", name="About").click()
     text = page.inner_text(".lens-about")
     assert "Barrett et al." in text
-    assert "87.5%" in text
+    accuracy = load_spec(find_weights(DEFAULT_MODEL)).metrics["ferplus_test_accuracy"]
+    assert f"{accuracy:.1%}" in text
     assert "Nothing is stored" in text
 
 
