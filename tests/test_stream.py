@@ -2,11 +2,14 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from emotion.images import RGBImage
+from emotion.labels import FERPLUS
 from emotion.pipeline import EmotionPipeline
 from emotion.serialize import stream_json
 from emotion.stream import Stream, StreamOptions, StreamResult
@@ -114,6 +117,50 @@ def test_a_change_of_expression_shows_once_within_400_ms(yunet_pipeline: Emotion
     assert {r.faces[0].track for r in results} == {1}
 
 
+def surely(pipeline: EmotionPipeline, shared: Path, label: str) -> RGBImage:
+    """The first validation face that people call so, and that the model calls so when enlarged."""
+    from train.datasets import load_faces
+
+    data = load_faces(shared / "data" / "fer2013plus", "validation")
+    for i in np.flatnonzero(data.labels == FERPLUS.index(label))[:60]:
+        large = cv2.resize(data.crops[i], (190, 190), interpolation=cv2.INTER_CUBIC)
+        picture = np.repeat(large[..., None], 3, 2)
+        (frame,) = play([Actor([picture], [], sway(1, 160), side=190)])
+        faces = pipeline(frame).faces
+        if len(faces) == 1 and faces[0].prediction.probability(label) > 0.9:
+            return picture
+    pytest.fail(f"none of the first faces shows {label} surely")
+
+
+def test_real_faces_that_turn_leave_and_return(
+    yunet_pipeline: EmotionPipeline, photo: RGBImage, shared: Path
+) -> None:
+    """Real photographs change expression beside a second face, leave together, and return."""
+    order = ("happiness", "surprise", "anger", "neutral")
+    pictures = [surely(yunet_pipeline, shared, label) for label in order]
+    changes = [45, 90, 150]
+    first = Actor(pictures, changes, sway(200, 130, reach=9), side=190)
+    other = Actor([photo], [], sway(200, 360, y=190, reach=9), side=170)
+    for actor in (first, other):
+        actor.middles[105:130] = np.nan
+    results = watch(yunet_pipeline, [first, other])
+    assert all(not r.faces for r in results[106:130])
+    shown: dict[str, list[tuple[int, int, str]]] = {"first": [], "other": []}
+    for number, result in enumerate(results):
+        for face in result.faces:
+            left = face.result.face.box[0] < 240 - 40
+            shown["first" if left else "other"].append((number, face.track, face.label))
+    tracks = [{track for _, track, _ in seen} for seen in shown.values()]
+    assert all(len(one) == 1 for one in tracks)
+    assert tracks[0] != tracks[1]
+    assert {label for _, _, label in shown["other"]} == {"happiness"}
+    labels = [label for _, _, label in shown["first"]]
+    assert [labels[0], *(b for a, b in pairwise(labels) if a != b)] == list(order)
+    for change, label in zip(changes, order[1:], strict=True):
+        since = next(n for n, _, said in shown["first"] if n >= change and said == label)
+        assert (since - change) / RATE <= 0.4
+
+
 def test_a_clock_that_goes_back_and_another_shape_begin_anew(
     pipeline: EmotionPipeline, photo: RGBImage
 ) -> None:
@@ -128,8 +175,6 @@ def test_a_clock_that_goes_back_and_another_shape_begin_anew(
 def test_another_size_of_the_same_picture_keeps_the_track(
     pipeline: EmotionPipeline, photo: RGBImage
 ) -> None:
-    import cv2
-
     (frame,) = play([Actor([photo], [], sway(1, 220), side=190)])
     stream = Stream(pipeline)
     stream(frame, 0.0)
