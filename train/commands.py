@@ -1,4 +1,4 @@
-"""The commands that train: fit, sweep, sheet."""
+"""The commands that train: fit, sweep, sheet; and explain-eval."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from train.datasets import load_faces
 
 
 def add_training(commands: Any) -> None:
-    """Add the three commands to the command line of ``python -m train``."""
+    """Add the four commands to the command line of ``python -m train``."""
     fit = add_command(commands, "fit", run_fit, "train; the same command again goes on")
     fit.epilog = "What the settings mean is said in train/config.py."
     fit.add_argument("--run-dir", type=Path, required=True, help="folder of this run")
@@ -51,6 +51,15 @@ def add_training(commands: Any) -> None:
     sweep.add_argument("--storage", default="", help="an Optuna storage (default: OUT/study.db)")
     sweep.add_argument("--preset", help="settings that a search starts from")
     add_machine(sweep)
+
+    trust = add_command(
+        commands, "explain-eval", run_explain_eval, "how far a model's heatmaps can be trusted"
+    )
+    trust.add_argument("--weights", required=True, help="a .safetensors file, or a model's name")
+    trust.add_argument("--split", choices=("validation", "test"), default="validation")
+    trust.add_argument("--limit", type=positive, default=500, help="faces (500)")
+    trust.add_argument("--json", type=Path, help="write the figures here")
+    add_machine(trust)
 
     sheet = add_command(commands, "sheet", run_sheet, "a picture of what each augmentation does")
     sheet.add_argument("--out", type=Path, required=True, help="the picture, such as sheet.png")
@@ -153,4 +162,18 @@ def run_sheet(args: argparse.Namespace) -> int:
     faces = load_faces(args.data, "train")
     write_sheet(args.out, faces, config_of(args), columns=args.faces, seed=args.seed)
     print(args.out)
+    return 0
+
+
+def run_explain_eval(args: argparse.Namespace) -> int:
+    """Measure a model's explanations, and print the figures."""
+    from emotion.model import load_model
+    from train.explain_eval import explain_eval
+
+    model = load_model(args.weights, device=args.device)
+    figures = explain_eval(model, load_faces(args.data, args.split), limit=args.limit)
+    text = json.dumps(figures, indent=2)
+    if args.json:
+        args.json.write_text(text + "\n", encoding="utf-8")
+    print(text)
     return 0
