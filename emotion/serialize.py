@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from emotion.faithfulness import Proof
+from emotion.faithfulness import PartDrops, Proof
 from emotion.results import FaceResult, ImageResult
 from emotion.stream import StreamResult, TrackedFace
 
@@ -15,15 +15,22 @@ def image_json(
     error: str | None = None,
     *,
     proofs: Sequence[Proof] = (),
+    parts: Sequence[PartDrops] = (),
 ) -> dict[str, Any]:
     """Return one entry of ``images``; without a result, one that carries the error.
 
     Args:
-        proofs: of the faces, in their order; faces beyond them have none.
+        proofs, parts: of the faces, in their order; faces beyond them have none.
     """
     faces = [face_json(face) for face in result.faces] if result else []
     for face, proof in zip(faces, proofs, strict=False):
         face["proof"] = proof_json(proof)
+    for face, part in zip(faces, parts, strict=False):
+        face["hidden_parts"] = {
+            "label": part.label,
+            "logit_drops": dict(zip(part.regions, part.drops, strict=True)),
+            "agreement_with_evidence": part.agreement,
+        }
     return {
         "path": path,
         "width": result.width if result else None,

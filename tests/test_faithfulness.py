@@ -17,11 +17,13 @@ from emotion.faithfulness import (
     elsewhere,
     hide,
     hottest,
+    part_drops,
     prove,
     shift,
+    spearman,
 )
 from emotion.pipeline import EmotionPipeline
-from emotion.regions import OUTSIDE, crop_landmarks, region_map
+from emotion.regions import OUTSIDE, REGIONS, crop_landmarks, region_map
 from emotion.results import FaceResult
 from emotion.serialize import proof_json
 from tests.clips import drawn
@@ -163,3 +165,28 @@ def test_shift_loses_what_leaves() -> None:
     moved = shift(mask, 1, -2)
     assert np.argwhere(moved).tolist() == [[2, 0]]
     assert not shift(mask, 6, 0).any()
+
+
+def test_what_each_part_is_worth(pipeline, face, inside) -> None:
+    """The drawn smile hangs on its mouth; one part is hidden by hand to compare."""
+    parts = part_drops(pipeline.model, face)
+    drops = dict(zip(parts.regions, parts.drops, strict=True))
+    assert "outside" not in drops
+    assert max(drops, key=lambda name: drops[name]) == "mouth"
+    crop = cv2.resize(face.crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    numbers = region_map(crop_landmarks(face.face, face.to_crop), SIDE)
+    mouth = numbers == REGIONS.index("mouth")
+    crops = [crop, hide(crop, mouth, "blur"), hide(crop, mouth, "mean")]
+    before, *after = (float(a.logits[1]) for a in classify(pipeline.model, crops))
+    assert drops["mouth"] == pytest.approx(before - sum(after) / 2, abs=1e-3)
+    assert -1 <= parts.agreement <= 1
+    with pytest.raises(ValueError, match="no label"):
+        part_drops(pipeline.model, face, "joy")
+
+
+def test_rank_correlation() -> None:
+    a = np.array([3.0, 1.0, 2.0, 2.0])
+    assert spearman(a, a) == pytest.approx(1)
+    assert spearman(a, -a) == pytest.approx(-1)
+    assert spearman(a, np.ones(4)) == 0
+    assert spearman(a, np.array([10.0, 0.0, 5.0, 6.0])) == pytest.approx(0.9486833)

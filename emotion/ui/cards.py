@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 import cv2
 
-from emotion.faithfulness import Proof
+from emotion.faithfulness import PartDrops, Proof
 from emotion.geometry import invert
 from emotion.images import RGBImage
 from emotion.regions import describe
@@ -50,6 +50,7 @@ def result_html(
     name: str,
     milliseconds: float,
     proofs: Sequence[Proof] = (),
+    parts: Sequence[PartDrops] = (),
 ) -> str:
     """Return all that is shown about one image.
 
@@ -57,14 +58,14 @@ def result_html(
         image: (H, W, 3) uint8 RGB that ``result`` is about.
         name: of the file, for the downloads.
         milliseconds: that the analysis took.
-        proofs: of the faces, in their order; faces beyond them have none.
+        proofs, parts: of the faces, in their order; faces beyond them have none.
     """
     if not result.faces:
         return note(texts.NO_FACE) + f'<div class="lens">{picture(image, result)}</div>'
-    images = [image_json(name, result, proofs=proofs)]
+    images = [image_json(name, result, proofs=proofs, parts=parts)]
     numbers = json.dumps({"model": result.model, "detector": result.detector, "images": images})
-    pairs = zip_longest(result.faces, proofs)
-    cards = "".join(card(i, face, proof) for i, (face, proof) in enumerate(pairs))
+    rows = zip_longest(result.faces, proofs, parts)
+    cards = "".join(card(i, *row) for i, row in enumerate(rows))
     return (
         f'<div class="lens" data-name="{html.escape(stem(name), quote=True)}" '
         f'data-json="{html.escape(numbers, quote=True)}">'
@@ -165,14 +166,16 @@ def mark(index: int, face: FaceResult, width: int) -> str:
     )
 
 
-def card(index: int, face: FaceResult, proof: Proof | None = None) -> str:
+def card(
+    index: int, face: FaceResult, proof: Proof | None = None, parts: PartDrops | None = None
+) -> str:
     """Return one face's card: answer, notes, crop with evidence, probabilities, proof, regions."""
     label = face.prediction.label
     blocks = "".join(
         f'<div class="lens-why" data-for="{name}"{"" if name == label else " hidden"}>'
         f"<p>{html.escape(describe(face.prediction, face.explanation, name))}</p>"
         f"{proof_html(proof) if proof and proof.label == name else ''}"
-        f"{region_bars(face, name)}</div>"
+        f"{region_bars(face, name, parts if parts and parts.label == name else None)}</div>"
         for name in face.prediction.labels
     )
     return (
@@ -239,20 +242,47 @@ def probability_rows(face: FaceResult) -> str:
     return "".join(rows)
 
 
-def region_bars(face: FaceResult, label: str) -> str:
-    """Return signed bars, in logits, of each region; with the bias they sum to the logit."""
+def region_bars(face: FaceResult, label: str, parts: PartDrops | None = None) -> str:
+    """Return signed bars, in logits, of each region; with the bias they sum to the logit.
+
+    Args:
+        parts: what the logit loses when each region is hidden, for a column of its own.
+    """
     row = face.prediction.index(label)
     values = face.explanation.region_evidence[row]
     limit = bar_limit(face)
     bars = "".join(
-        f"<tr><th>{name}</th><td>{signed_bar(float(value), limit)}</td><td>{value:+.2f}</td></tr>"
+        f"<tr><th>{name}</th><td>{signed_bar(float(value), limit)}</td><td>{value:+.2f}</td>"
+        f"{hidden_cell(parts, name)}</tr>"
         for name, value in zip(face.explanation.regions, values, strict=True)
     )
+    rest = "<td></td>" if parts else ""
     bias, logit = face.explanation.bias[row], face.prediction.logits[row]
     return (
-        '<table class="lens-regions"><caption>What each region adds to the logit</caption>'
-        f"<tbody>{bars}</tbody><tfoot><tr><th>bias</th><td></td><td>{bias:+.2f}</td></tr>"
-        f"<tr><th>sum = logit</th><td></td><td>{logit:+.2f}</td></tr></tfoot></table>"
+        f'<table class="lens-regions"><caption>What each region adds to the logit'
+        f"{heads(parts)}</caption><tbody>{bars}</tbody><tfoot>"
+        f"<tr><th>bias</th><td></td><td>{bias:+.2f}</td>{rest}</tr>"
+        f"<tr><th>sum = logit</th><td></td><td>{logit:+.2f}</td>{rest}</tr></tfoot></table>"
+    )
+
+
+def hidden_cell(parts: PartDrops | None, region: str) -> str:
+    """Return the cell that says what becomes of the logit when a region is hidden."""
+    if parts is None:
+        return ""
+    if region not in parts.regions:
+        return '<td class="lens-hidden"></td>'
+    change = -parts.drops[parts.regions.index(region)]
+    return f'<td class="lens-hidden">{change:+.2f}</td>'
+
+
+def heads(parts: PartDrops | None) -> str:
+    """Return what the last column of the regions is, and how far the two columns agree."""
+    if parts is None:
+        return ""
+    return (
+        "; last column: how the logit changes when the region is hidden. On this face the two "
+        f"agree by {parts.agreement:+.2f} (rank correlation; 1 is the best)"
     )
 
 

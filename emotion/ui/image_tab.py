@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from emotion.errors import EmotionError
-from emotion.faithfulness import prove
+from emotion.faithfulness import part_drops, prove
 from emotion.images import load_image
 from emotion.pipeline import EmotionPipeline
 from emotion.ui import cards, texts
@@ -79,8 +79,11 @@ def analyse_file(pipeline: EmotionPipeline, path: str | None, gate: Gate) -> str
             result = pipeline(image)
             spent = 1e3 * (time.perf_counter() - began)
             proofs = [prove(pipeline.model, face) for face in result.faces[:PROVEN]]
+            parts = [part_drops(pipeline.model, face) for face in result.faces[:PROVEN]]
         name = Path(path).name
-        return cards.result_html(image, result, name=name, milliseconds=spent, proofs=proofs)
+        return cards.result_html(
+            image, result, name=name, milliseconds=spent, proofs=proofs, parts=parts
+        )
     except BusyError:
         return cards.note(texts.BUSY, alarm=True)
     except EmotionError as error:

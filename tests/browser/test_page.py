@@ -47,6 +47,9 @@ def test_photo_to_evidence_to_download(page, photo: Path, tmp_path: Path) -> Non
     proof = page.locator(".lens-proof")
     assert proof.get_attribute("data-verdict") in ("supported", "weak", "contradicted")
     assert proof.locator("figure img").count() == 2
+    hidden = page.locator(".lens-why:not([hidden]) .lens-hidden").all_inner_texts()
+    assert len(hidden) == 11
+    assert any(float(text) < 0 for text in hidden if text)
     assert proof.locator("p").inner_text().startswith("Hide what the map marks (")
 
     picture = page.locator(".lens-crop")
