@@ -407,14 +407,15 @@ def test_batches_are_whole_and_in_order() -> None:
     faces, config = shapes(21), replace(TINY, batch_size=8)
     order = np.arange(21)[::-1].copy()
     found = list(batches(faces, spec_for(config), config, order))
-    assert [len(images) for images, _ in found] == [8, 8], "the incomplete batch is left out"
-    images, targets = found[0]
+    assert [len(images) for _, images, _ in found] == [8, 8], "the incomplete batch is left out"
+    index, images, targets = found[0]
+    assert index.tolist() == order[:8].tolist()
     assert images.shape == (8, 1, 48, 48), "at the size of the source"
     assert 0 <= images.min() < images.max() <= 1
     np.testing.assert_array_equal(targets.numpy(), faces.targets[order[:8]])
     np.testing.assert_allclose(images[0, 0].numpy() * 255, faces.crops[20], atol=1e-4)
     few = batches(shapes(5), spec_for(config), config, np.arange(5))
-    assert [len(x) for x, _ in few] == [5]
+    assert [len(x) for _, x, _ in few] == [5]
 
 
 def test_an_epochs_order_follows_from_its_number() -> None:
@@ -442,7 +443,7 @@ def test_a_face_that_was_not_changed_reaches_the_network_as_when_it_is_served() 
     faces = shapes(3)
     for config in (FitConfig(), TINY, replace(TINY, input_size=48)):
         spec = spec_for(config)
-        images, _ = next(batches(faces, spec, replace(config, batch_size=3), np.arange(3)))
+        _, images, _ = next(batches(faces, spec, replace(config, batch_size=3), np.arange(3)))
         mean = torch.tensor(spec.mean).view(1, 3, 1, 1)
         std = torch.tensor(spec.std).view(1, 3, 1, 1)
         trained = (enlarge(images, spec).expand(-1, 3, -1, -1) - mean) / std

@@ -38,11 +38,11 @@ def epoch_order(faces: FaceDataset, config: FitConfig, epoch: int) -> NDArray[np
 
 def batches(
     faces: FaceDataset, spec: ModelSpec, config: FitConfig, order: NDArray[np.int64]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield (images, targets): (N, C, s, s) float32 in [0, 1], (N, K) float32.
+) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, torch.Tensor]]:
+    """Yield (index, images, targets): (N,), (N, C, s, s) float32 in [0, 1], (N, K) float32.
 
-    Images have the side ``spec.source_size`` (or the input's where that is 0); targets are those
-    of :func:`all_targets`.
+    The index says which faces they are. Images have the side ``spec.source_size`` (or the input's
+    where that is 0); targets are those of :func:`all_targets`.
     """
     side = spec.source_size or spec.input_size
     targets = all_targets(faces, config)
@@ -50,7 +50,7 @@ def batches(
     for start in range(0, max(len(order) - config.batch_size, 0) + 1, config.batch_size):
         index = order[start : start + config.batch_size]
         stack = np.stack([resize(reduce(faces.crops[i], spec), side) for i in index])
-        yield to_float(stack), torch.from_numpy(targets[index])
+        yield index, to_float(stack), torch.from_numpy(targets[index])
 
 
 def all_targets(faces: FaceDataset, config: FitConfig) -> NDArray[np.float32]:

@@ -124,6 +124,33 @@ def averaged_weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module."): value for name, value in state["ema"].items()}
 
 
+def read_weights(names: str) -> tuple[dict[str, torch.Tensor], FitConfig]:
+    """Return the averaged weights of a run, or the mean of several runs' weights.
+
+    Args:
+        names: the path of a checkpoint, or several with commas between them.
+
+    Returns:
+        The weights by the network's own names, and the config of the first run.
+
+    Raises:
+        WeightsError: no such checkpoint, or one of another network than the first.
+
+    Source: Wortsman et al., "Model soups", ICML 2022, arXiv:2203.05482.
+    """
+    paths = [Path(name.strip()) for name in names.split(",")]
+    loaded = [load_checkpoint(path, torch.device("cpu")) for path in paths]
+    weights, config = averaged_weights(loaded[0][0]), loaded[0][1]
+    for count, (path, (state, _)) in enumerate(zip(paths[1:], loaded[1:], strict=True), 2):
+        other = averaged_weights(state)
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in other.items()}:
+            raise WeightsError(f"{path} is a run of another network; it cannot be averaged")
+        for name, value in weights.items():
+            if value.is_floating_point():
+                value += (other[name] - value) / count
+    return weights, config
+
+
 def check_archive(path: Path) -> None:
     """Raise ``ValueError`` unless a file is a zip archive, as torch writes it, and undamaged.
 

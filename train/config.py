@@ -25,6 +25,7 @@ CHOICES = {
     "pooling": ("", *POOLINGS),
 }
 """What settings that are a name may be; empty for the architecture's own."""
+WHOLE = "what a part is worth can only be learnt on a face that is whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class FitConfig:
     Attributes:
         architecture: a name that ``timm.create_model`` knows.
         pretrained: start from dlib's face network (``dlib_face27``) or from timm's weights.
-        start: a checkpoint (``last.pt``) to start from instead; the head is taken as far as it
-            fits. Empty for none.
+        start: a checkpoint (``last.pt``) to start from instead, or several with commas between
+            them, whose mean is taken; the head is taken as far as it fits. Empty for none.
         epochs, batch_size, seed: as usual.
         lr, weight_decay: of AdamW; the rate warms up over ``warmup`` epochs, then falls as a
             cosine to nothing.
@@ -52,9 +53,12 @@ class FitConfig:
         degrade: probability of each of: noise, motion blur, JPEG, low resolution.
         cover: probability that the upper or the lower part of the face is covered.
         denoise: probability of a camera's noise reduction (a 3x3 median at the source's size).
-        teacher: a checkpoint (``last.pt``) whose answers on the changed faces are part of the
-            targets; of any architecture with the same input and outputs. Empty for none.
+        teacher: a checkpoint (``last.pt``) or several, likewise, whose answers on the changed faces
+            are part of the targets; of any architecture with the same input and outputs. Empty
+            for none.
         distil: share of the target that is the teacher's answer.
+        faithful: weight of a loss that makes hiding a part of the face change the logits by the
+            evidence on that part (:mod:`train.parts`); 0 for none. Twice the time per epoch.
         optimizer: ``adamw``, or ``sgd`` with Nesterov momentum of 0.9.
         layer_decay: factor on the rate of each block for each block after it, for fine-tuning;
             1 for the same rate everywhere.
@@ -96,6 +100,7 @@ class FitConfig:
     denoise: float = 0.0
     teacher: str = ""
     distil: float = 0.5
+    faithful: float = 0.0
     optimizer: str = "adamw"
     layer_decay: float = 1.0
     clip: float = 5.0
@@ -127,9 +132,12 @@ class FitConfig:
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"layer_decay must be above 0, at most 1, got {self.layer_decay}")
         amounts = ("weight_decay", "warmup", "mixup", "cutmix", "fer2013", "rotation", "zoom")
-        for name in (*amounts, "clip", "patience"):
+        for name in (*amounts, "faithful", "clip", "patience"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be below 0, got {getattr(self, name)}")
+        covering = [n for n in ("mixup", "cutmix", "erase", "cover") if getattr(self, n)]
+        if self.faithful and covering:
+            raise ValueError(f"with faithful, {' and '.join(covering)} must be 0: {WHOLE}")
 
     def check_choices(self) -> None:
         """Raise ``ValueError`` where a setting is none of its choices."""

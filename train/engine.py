@@ -19,7 +19,8 @@ from train.datasets import DataError, FaceDataset, require_trainable
 from train.epoch import autocast, learning_rate, train_epoch
 from train.journal import Clock, Journal, Row
 from train.metrics import accuracy_of, macro_recall_of
-from train.network import build_network, build_optimizer, load_teacher
+from train.network import WithFeatures, build_network, build_optimizer, load_teacher
+from train.parts import region_numbers
 from train.predict import predict_logits
 from train.processes import Processes, synchronised
 from train.run import Learner, Run
@@ -52,6 +53,7 @@ def fit(
     train, validation = usable(train, validation, run.processes)
     torch.manual_seed(run.config.seed)
     learner, finished = begin(run, spec, train)
+    parts = find_parts(run, spec, train)
     journal = Journal(run.folder, finished) if run.processes.first else None
     clock = Clock(finished, run.config.epochs)
     try:
@@ -60,7 +62,9 @@ def fit(
             if run.processes.agree(is_over(run, journal)):
                 break
             began = time.perf_counter()
-            loss = train_epoch(learner, faces=train, spec=spec, run=run, epoch=epoch, clock=clock)
+            loss = train_epoch(
+                learner, faces=train, parts=parts, spec=spec, run=run, epoch=epoch, clock=clock
+            )
             if journal:
                 figures = validate(learner, validation, spec, run)
                 rate = round(learning_rate(run.config, epoch + 1), 8)
@@ -91,6 +95,13 @@ def usable(
     return train, validation
 
 
+def find_parts(run: Run, spec: ModelSpec, faces: FaceDataset) -> NDArray[np.uint8] | None:
+    """Return where the parts of each face lie, if the run learns from hiding them."""
+    if not run.config.faithful:
+        return None
+    return region_numbers(faces.crops, spec.source_size or spec.input_size)
+
+
 def begin(run: Run, spec: ModelSpec, faces: FaceDataset) -> tuple[Learner, int]:
     """Build what learns, from the run's checkpoint if there is one.
 
@@ -112,7 +123,7 @@ def begin(run: Run, spec: ModelSpec, faces: FaceDataset) -> tuple[Learner, int]:
     if run.processes.first:
         for path in (run.checkpoint, run.best):
             partial_of(path).unlink(missing_ok=True)  # of a process that was killed
-    shared = run.processes.share(network, run.device)
+    shared = run.processes.share(WithFeatures(network), run.device)
     if run.processes.mean(finished) != finished:
         raise ValueError(f"not all processes see {run.folder}; put it on a disk that they share")
     teacher = load_teacher(run.config, spec)

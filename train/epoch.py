@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
@@ -18,6 +19,7 @@ from train.batches import batches, enlarge, epoch_order, seed_of
 from train.config import FitConfig
 from train.datasets import FaceDataset
 from train.journal import Clock
+from train.parts import unfaithfulness, with_hidden
 from train.run import Learner, Run
 
 
@@ -81,9 +83,19 @@ def autocast(run: Run) -> contextlib.AbstractContextManager[Any]:
 
 
 def train_epoch(
-    learner: Learner, *, faces: FaceDataset, spec: ModelSpec, run: Run, epoch: int, clock: Clock
+    learner: Learner,
+    *,
+    faces: FaceDataset,
+    parts: NDArray[np.uint8] | None,
+    spec: ModelSpec,
+    run: Run,
+    epoch: int,
+    clock: Clock,
 ) -> float:
     """Train one epoch and return its mean loss.
+
+    Args:
+        parts: (N, s, s) numbers of the regions of each face, with ``config.faithful``.
 
     Raises:
         DivergenceError: the loss is not a number any more.
@@ -94,7 +106,7 @@ def train_epoch(
     degrade, frame = build_degradation(config).to(device), build_framing(config).to(device)
     mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
-    learner.network.train()
+    set_training(learner.network, config)
     order = epoch_order(faces, config, epoch)
     steps = max(len(order) // config.batch_size, 1)
     losses: list[float] = []
@@ -105,14 +117,20 @@ def train_epoch(
         mininterval=5,
         disable=not run.processes.first,
     )
-    for step, (images, targets) in enumerate(bar):
+    for step, (index, images, targets) in enumerate(bar):
         now = epoch + step / steps
         for group in learner.optimizer.param_groups:
             group["lr"] = learning_rate(config, now) * group.get("lr_scale", 1.0)
-        x = enlarge(degrade(images.to(device)).clamp(0, 1), spec)
-        x = frame(x).expand(-1, 3, -1, -1)
-        x, y = blend((x - mean) / std, targets.to(device), config)
-        losses.append(train_step(learner, x, y, run=run, step=epoch * steps + step))
+        x, masks = degrade(images.to(device)).clamp(0, 1), None
+        if parts is not None:
+            x = with_hidden(x, parts[index])
+        x = frame(enlarge(x, spec))
+        if parts is not None:
+            x, masks = torch.cat([x[:, :1], x[:, 1:2]]), (x[:, 2] > 0.5).float()
+        x, y = blend((x.expand(-1, 3, -1, -1) - mean) / std, targets.to(device), config)
+        losses.append(
+            train_step(learner, x, y, masks, spec=spec, run=run, step=epoch * steps + step)
+        )
         if not math.isfinite(losses[-1]):
             raise DivergenceError(
                 f"the loss became {losses[-1]} in epoch {epoch + 1}, step {step + 1} of {steps}; "
@@ -122,21 +140,50 @@ def train_epoch(
     return run.processes.mean(float(np.mean(losses)))
 
 
-def train_step(learner: Learner, x: torch.Tensor, y: torch.Tensor, *, run: Run, step: int) -> float:
+def set_training(network: nn.Module, config: FitConfig) -> None:
+    """Prepare a network for learning.
+
+    Faces with a hidden part would spoil the statistics by which whole ones are normalised, so with
+    ``config.faithful`` the norms keep theirs.
+    """
+    network.train()
+    if config.faithful:
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def train_step(
+    learner: Learner,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    masks: torch.Tensor | None = None,
+    *,
+    spec: ModelSpec,
+    run: Run,
+    step: int,
+) -> float:
     """Learn from one batch, of which each process takes its part; return the loss of the part.
 
     Args:
-        x: (N, 3, S, S) float32, normalised. y: (N, K) float32.
+        x: (N, 3, S, S) float32, normalised; with ``masks`` (2N, 3, S, S), the second half with a
+            part hidden. y: (N, K) float32. masks: (N, S, S) float32, which part.
         step: its number since the start of the run.
     """
     config, processes = run.config, run.processes
-    part = processes.part(len(x))
-    scale = (part.stop - part.start) * processes.count / len(x)
-    faces = x[part].contiguous(memory_format=torch.channels_last)
-    targets = taught(learner, faces, y[part], run)
+    part = processes.part(len(y))
+    scale = (part.stop - part.start) * processes.count / len(y)
+    faces = torch.cat([half[part] for half in torch.split(x, len(y))])
+    faces = faces.contiguous(memory_format=torch.channels_last)
+    count = part.stop - part.start
+    targets = taught(learner, faces[:count], y[part], run)
     with autocast(run), processes.own_randomness(step, run.device):
-        logits = learner.shared(faces)
-    loss = loss_of(logits, targets, config) * scale
+        features, logits = learner.shared(faces)
+    loss = loss_of(logits[:count], targets, config)
+    if masks is not None:
+        head = learner.network.get_classifier()  # type: ignore[operator]
+        loss = loss + config.faithful * unfaithfulness(features.float(), masks[part], head, spec)
+    loss = loss * scale
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if config.clip:

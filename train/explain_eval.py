@@ -17,21 +17,17 @@ from scipy.stats import rankdata
 from emotion.cam import CamExplainer
 from emotion.evidence import class_evidence, share_by_region, spread
 from emotion.faithfulness import INFILLS, SIDE, hide
-from emotion.geometry import Matrix
 from emotion.images import RGBImage
-from emotion.landmarks import HOG_BOX, find_landmarks
 from emotion.model import EmotionModel
-from emotion.regions import OUTSIDE, REGIONS, crop_landmarks, region_map
-from emotion.results import Face, FloatArray
+from emotion.regions import OUTSIDE, REGIONS
+from emotion.results import FloatArray
 from train.datasets import DataError, FaceDataset
+from train.parts import as_rgb, region_numbers
 
-ENLARGED = 192
-"""Side in pixels at which the landmarks of a face are looked for."""
 DELETED = 20
 """Steps in which a face is deleted."""
 SEEDS = 20
 """Classifiers drawn at random."""
-UNIT: Matrix = np.array([[1.0 / ENLARGED, 0, 0], [0, 1.0 / ENLARGED, 0]])
 FACE_PARTS = [i for i in range(len(REGIONS)) if i != OUTSIDE]
 BATCH = 256
 
@@ -88,28 +84,10 @@ def explain_eval(model: EmotionModel, faces: FaceDataset, *, limit: int = 500) -
 
 
 def explained(model: EmotionModel, crops: Sequence[NDArray[np.uint8]]) -> Explained:
-    """Enlarge faces, find their landmarks and regions, and ask the model.
-
-    The crops of a data set are framed as the app frames a face, so dlib's predictor is given the
-    place where its box lies on average; no detector is needed.
-    """
-    large = [as_rgb(crop, ENLARGED) for crop in crops]
-    box = (HOG_BOX * ENLARGED).astype(np.float32)
-    numbers = []
-    for picture in large:
-        face = Face(box=box, score=0.0)
-        found = find_landmarks(picture, face)
-        numbers.append(region_map(crop_landmarks(Face(box, 0.0, found), UNIT), SIDE))
+    """Enlarge faces, find their regions, and ask the model."""
     small = [as_rgb(crop, SIDE) for crop in crops]
     logits, maps = ask(model, small)
-    return Explained(small, np.stack(numbers), logits, maps, logits.argmax(1))
-
-
-def as_rgb(crop: NDArray[np.uint8], side: int) -> RGBImage:
-    """Return a crop as (side, side, 3) uint8."""
-    colour = crop if crop.ndim == 3 else np.repeat(crop[..., None], 3, 2)
-    how = cv2.INTER_AREA if len(crop) > side else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(colour, (side, side), interpolation=how), np.uint8)
+    return Explained(small, region_numbers(crops, SIDE), logits, maps, logits.argmax(1))
 
 
 def ask(model: EmotionModel, crops: Sequence[RGBImage]) -> tuple[FloatArray, FloatArray]:

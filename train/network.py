@@ -1,6 +1,5 @@
 """Networks to train: built, started from what others learnt, and given an optimizer."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,30 @@ from emotion.facenet import FaceNet
 from emotion.labels import FER2013
 from emotion.preprocess import preprocess
 from emotion.weights import ModelSpec
-from train.checkpoint import averaged_weights, load_checkpoint
+from train.checkpoint import read_weights
 from train.config import ACTIVATIONS, FitConfig, spec_for
 from train.datasets import FaceDataset
 from train.dlib_weights import calibrate, load_pretrained
 
 FACE_LAYERS = {"stem": r"^conv1|^bn1", "blocks": r"^blocks\.(\d+)"}
 """Which parameters of ``dlib_face27`` belong together, as timm's networks tell it themselves."""
+
+
+class WithFeatures(nn.Module):
+    """A network that returns its last feature map along with its logits.
+
+    Args:
+        network: a timm network.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3, S, S) to the features and the logits (N, K)."""
+        features = self.network.forward_features(x)  # type: ignore[operator]
+        return features, self.network.forward_head(features)  # type: ignore[operator]
 
 
 def build_network(
@@ -142,7 +158,7 @@ def start_indifferent(network: FaceNet) -> None:
 
 
 def load_start(network: nn.Module, config: FitConfig) -> nn.Module:
-    """Give a network the averaged weights of another run.
+    """Give a network the averaged weights of another run, or the mean of several.
 
     A head with fewer or more outputs is taken as far as it goes: the outputs have one order,
     FER+'s eight first.
@@ -150,11 +166,11 @@ def load_start(network: nn.Module, config: FitConfig) -> nn.Module:
     Raises:
         WeightsError: no such checkpoint, or one of another network.
     """
-    path = Path(config.start)
-    state, theirs = load_checkpoint(path, torch.device("cpu"))
+    path = config.start
+    stored, theirs = read_weights(path)
     if theirs.architecture != config.architecture:
         raise WeightsError(f"{path} holds a {theirs.architecture}, not a {config.architecture}")
-    stored, own, head = averaged_weights(state), network.state_dict(), head_names(network)
+    own, head = network.state_dict(), head_names(network)
     if other := stored.keys() ^ own.keys():
         raise WeightsError(f"{path} does not fit: {min(other)} is in one of the two only")
     for name, value in own.items():
@@ -183,9 +199,8 @@ def load_teacher(config: FitConfig, spec: ModelSpec) -> nn.Module | None:
     """
     if not config.teacher:
         return None
-    path = Path(config.teacher)
-    state, theirs = load_checkpoint(path, torch.device("cpu"))
-    weights = averaged_weights(state)
+    path = config.teacher
+    weights, theirs = read_weights(path)
     network = create_network(theirs, output_count(config, spec))
     seen = spec_for(theirs)
     if (seen.input_size, seen.mean, seen.std) != (spec.input_size, spec.mean, spec.std):

@@ -41,7 +41,8 @@ class Learner:
     """What changes while a run goes on.
 
     Attributes:
-        network: learns. shared: what to call in training, see :meth:`Processes.share`.
+        network: learns. shared: what to call in training: it returns the features too, and
+            learns from all processes (:meth:`Processes.share`).
         ema: the running average of its weights. optimizer: changes them.
         teacher: a finished network whose answers are learnt too, or None.
     """

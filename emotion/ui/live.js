@@ -19,10 +19,33 @@ window.emotionLive = (root, server) => {
 
   let track = null, run = 0, answer = null, sent = null, side = 480;
   let failures = 0, lastSaid = "", saidAt = 0, busySince = 0, chartAt = 0;
-  const rows = [], bins = new Map(), trips = [], latencies = [], painted = [];
+  const bins = new Map(), trips = [], latencies = [], painted = [];
+  // The numbers that can be saved, the last MOST_ROWS of them. The memory is taken once, so that
+  // the page does not grow while it runs.
+  const WIDTH = 7 + config.labels.length + config.regions.length;
+  const numbers = new Float64Array(MOST_ROWS * WIDTH), phrases = new Map();
+  let rowCount = 0;
+  const addRow = (seconds, one) => {
+    const phrase = JSON.stringify([one.label, one.answer, one.why]);
+    if (!phrases.has(phrase)) phrases.set(phrase, phrases.size);
+    numbers.set([seconds, one.track, phrases.get(phrase), ...one.box, ...one.probabilities,
+      ...one.region_evidence], (rowCount % MOST_ROWS) * WIDTH);
+    rowCount += 1;
+  };
+  const savedRows = () => {
+    const said = [...phrases.keys()].map((text) => JSON.parse(text));
+    const first = Math.max(0, rowCount - MOST_ROWS), split = 7 + config.labels.length;
+    return Array.from({ length: rowCount - first }, (_, i) => {
+      const start = ((first + i) % MOST_ROWS) * WIDTH;
+      const row = [...numbers.subarray(start, start + WIDTH)];
+      const [label, answer, why] = said[row[2]];
+      return { seconds: row[0], face: row[1], label, answer, evidence_for: why, box: row.slice(3, 7),
+        probabilities: row.slice(7, split), regions: row.slice(split) };
+    }).map((row, _, all) => ({ ...row, seconds: Number((row.seconds - all[0].seconds).toFixed(3)) }));
+  };
   // What a test, or a curious visitor in the console, may look at.
   const probe = { state: () => (track ? track.readyState : "none"), answer: null, painted: null,
-    frames: 0, busy: 0, errors: 0, latencies, trips, rows, get track() { return track; }, server,
+    frames: 0, busy: 0, errors: 0, latencies, trips, get track() { return track; }, server,
     viewer, config };
   window.emotionLensLive = probe;
 
@@ -249,12 +272,8 @@ window.emotionLive = (root, server) => {
     answer = reply;
     probe.answer = reply;
     const face = largest(), seconds = at / 1000;
-    for (const one of reply.faces) {
-      rows.push([seconds, one.track, one.label, one.answer, one.why, one.box,
-        one.probabilities, one.region_evidence]);
-    }
-    if (rows.length > MOST_ROWS) rows.splice(0, rows.length - MOST_ROWS);
-    if (rows.length) for (const name of ["csv", "json", "png"]) enable(name, true);
+    for (const one of reply.faces) addRow(seconds, one);
+    if (rowCount) for (const name of ["csv", "json", "png"]) enable(name, true);
     if (face) collect(face, seconds);
     describe(face, at);
     if (at - chartAt > (calm.matches ? 1000 : 250)) { chartAt = at; charts(); }
@@ -453,19 +472,15 @@ window.emotionLive = (root, server) => {
   const saveCsv = () => {
     const head = ["seconds", "face", "label", "answer", "evidence_for", "x1", "y1", "x2", "y2",
       ...config.labels, ...config.regions.map((name) => name.replaceAll(" ", "_"))];
-    const first = rows[0][0];
-    const body = rows.map(([t, face, label, words, why, box, probabilities, regions]) =>
-      [(t - first).toFixed(3), face, label, words, why, ...box,
-        ...probabilities.map((v) => v.toFixed(4)), ...regions.map((v) => v.toFixed(4))].join());
+    const body = savedRows().map((row) => [row.seconds.toFixed(3), row.face, row.label, row.answer,
+      row.evidence_for, ...row.box, ...row.probabilities.map((v) => v.toFixed(4)),
+      ...row.regions.map((v) => v.toFixed(4))].join());
     save(new Blob([[head.join(), ...body].join("\n") + "\n"], { type: "text/csv" }), "emotions.csv");
   };
 
   const saveJson = () => {
-    const first = rows[0][0];
-    const frames = rows.map(([t, face, label, words, why, box, probabilities, regions]) => ({
-      seconds: Number((t - first).toFixed(3)), face, label, answer: words, evidence_for: why, box,
-      probabilities, regions }));
-    const content = { model: config.model, labels: config.labels, regions: config.regions, frames };
+    const content = { model: config.model, labels: config.labels, regions: config.regions,
+      frames: savedRows() };
     save(new Blob([JSON.stringify(content)], { type: "application/json" }), "emotions.json");
   };
 
