@@ -10,11 +10,21 @@ Source: https://github.com/jacobgil/pytorch-grad-cam (MIT).
 
 import copy
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import torch
-from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, ScoreCAM
+from pytorch_grad_cam import (
+    EigenCAM,
+    GradCAM,
+    GradCAMPlusPlus,
+    HiResCAM,
+    LayerCAM,
+    ScoreCAM,
+    score_cam,
+)
 from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
@@ -22,6 +32,9 @@ from torch import nn
 from emotion.model import EmotionModel
 from emotion.preprocess import Crop, preprocess
 from emotion.results import FloatArray, check_shape, label_index
+
+# ScoreCAM draws a progress bar on the standard error of whoever calls it, for four small batches.
+score_cam.tqdm = SimpleNamespace(tqdm=lambda batches: batches)
 
 METHODS: dict[str, type[BaseCAM]] = {
     "gradcam": GradCAM,
@@ -89,6 +102,26 @@ class CamExplainer:
         children = dict(self.tapped.network.named_modules())
         blocks = [n for n, m in children.items() if n.count(".") == 1 and list(m.children())]
         return (*blocks, LAST)
+
+    def layer_sizes(self, crop: Crop) -> dict[str, int]:
+        """Return the height of each layer's map, in cells, by its name in :meth:`layers`."""
+        sizes: dict[str, int] = {}
+
+        def note(name: str) -> Callable[..., None]:
+            def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+                sizes[name] = output.shape[-2]
+
+            return hook
+
+        x = preprocess([crop], self.spec).to(self.device)
+        with self.lock, torch.no_grad():
+            hooks = [self.find_layer(n).register_forward_hook(note(n)) for n in self.layers()]
+            try:
+                self.tapped(x)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+        return sizes
 
     def explain(
         self, crop: Crop, label: str, *, method: str = "gradcam", layer: str = LAST

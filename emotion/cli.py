@@ -1,4 +1,4 @@
-"""python -m emotion image | benchmark | info"""
+"""python -m emotion image | explain | benchmark | info"""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from emotion.cli_explain import add_explain
 from emotion.detect import DETECTORS
 from emotion.errors import EmotionError
 from emotion.results import label_index, two_digits
@@ -51,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     )
     image.add_argument("--label", help="show the evidence for this emotion instead of the top one")
     add_pipeline_flags(image)
+
+    add_explain(commands, add_pipeline_flags)
 
     bench = commands.add_parser("benchmark", help="time each stage on one face at 640x480")
     bench.set_defaults(run=run_benchmark)

@@ -3,6 +3,7 @@
     EmotionError
     ├── ImageError           a picture that cannot be read, is empty or too large
     ├── WeightsError         a weight file or its spec that is missing, changed or does not fit
+    ├── ReportError          a report of an explanation that cannot be read or checked
     ├── DetectorError        a face detector that cannot be used here
     └── UnknownModelError    a name that is not on offer; the message lists the ones that are
 
@@ -21,6 +22,10 @@ class ImageError(EmotionError):
 
 class WeightsError(EmotionError):
     """Weights or a spec that are missing, damaged, or do not belong together."""
+
+
+class ReportError(EmotionError):
+    """A report of an explanation that cannot be read, or that is about another picture."""
 
 
 class DetectorError(EmotionError):

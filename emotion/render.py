@@ -61,7 +61,25 @@ def heat_rgba(explanation: Explanation, label: str, size: int = 96) -> NDArray[n
     Returns:
         (size, size, 4) uint8; hue and opacity follow the evidence, on the fixed scale.
     """
-    value = np.clip(density(explanation, label, size) / explanation.scale, -1, 1)
+    return signed_rgba(density(explanation, label, size) / explanation.scale)
+
+
+def map_rgba(
+    evidence: FloatArray, *, origin: float, step: float, scale: float, size: int = 96
+) -> NDArray[np.uint8]:
+    """Return any signed map as :func:`heat_rgba` returns a label's.
+
+    Args:
+        evidence: (h, w) float32. origin, step: where its cells lie, as fractions of the crop.
+        scale: density (units of the map per crop area) that is shown in full colour.
+    """
+    laid = spread(evidence, size, origin=origin, step=step) * np.float32(size * size)
+    return signed_rgba(laid / scale)
+
+
+def signed_rgba(value: FloatArray) -> NDArray[np.uint8]:
+    """Return numbers as see-through colours, (S, S, 4) uint8; -1 and 1 are full colour."""
+    value = np.clip(value, -1, 1)
     strength = np.abs(value)
     stops = np.linspace(0, 1, len(FOR_COLOURS))
     layers = [

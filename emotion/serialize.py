@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from emotion.faithfulness import PartDrops, Proof
+from emotion.faithfulness import Proof
+from emotion.parts import PartDrops
 from emotion.results import FaceResult, ImageResult
 from emotion.stream import StreamResult, TrackedFace
 
@@ -26,11 +27,7 @@ def image_json(
     for face, proof in zip(faces, proofs, strict=False):
         face["proof"] = proof_json(proof)
     for face, part in zip(faces, parts, strict=False):
-        face["hidden_parts"] = {
-            "label": part.label,
-            "logit_drops": dict(zip(part.regions, part.drops, strict=True)),
-            "agreement_with_evidence": part.agreement,
-        }
+        face["hidden_parts"] = parts_json(part)
     return {
         "path": path,
         "width": result.width if result else None,
@@ -78,6 +75,15 @@ def proof_json(proof: Proof) -> dict[str, Any]:
             trial.infill: asdict(trial) | {"verdict": trial.verdict} for trial in proof.trials
         },
         "sentence": proof.sentence,
+    }
+
+
+def parts_json(parts: PartDrops) -> dict[str, Any]:
+    """Return what each part of a face is worth."""
+    return {
+        "label": parts.label,
+        "logit_drops": dict(zip(parts.regions, parts.drops, strict=True)),
+        "agreement_with_evidence": parts.agreement,
     }
 
 

@@ -17,11 +17,10 @@ from emotion.faithfulness import (
     elsewhere,
     hide,
     hottest,
-    part_drops,
     prove,
     shift,
-    spearman,
 )
+from emotion.parts import part_drops, spearman
 from emotion.pipeline import EmotionPipeline
 from emotion.regions import OUTSIDE, REGIONS, crop_landmarks, region_map
 from emotion.results import FaceResult

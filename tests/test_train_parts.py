@@ -11,9 +11,10 @@ from emotion.evidence import class_evidence, share_by_region
 from emotion.model import load_model
 from emotion.regions import OUTSIDE, REGIONS
 from tests.shapes import TINY, history, run_in, shapes
+from train import parts
 from train.config import FitConfig, spec_for
 from train.engine import fit
-from train.parts import as_rgb, random_part, region_numbers, unfaithfulness, with_hidden
+from train.parts import as_rgb, likeness, random_part, region_numbers, unfaithfulness, with_hidden
 
 
 def test_every_face_has_all_its_regions() -> None:
@@ -56,8 +57,9 @@ def test_parts_are_regions_or_ellipses_and_never_the_whole() -> None:
     assert all(not m.all() for m in (random_part(blank, rng) for _ in range(50)))
 
 
-def test_the_loss_is_nothing_where_hiding_takes_the_evidence_away() -> None:
+def test_the_loss_is_nothing_where_hiding_takes_the_evidence_away(monkeypatch) -> None:
     """Features that are set to zero under a mask of whole cells are the ideal."""
+    monkeypatch.setattr(parts, "ALIKE", 0.0)
     spec, head = spec_for(FitConfig()), nn.Linear(16, 8)
     before = torch.rand(2, 16, 7, 7)
     masks = torch.ones(2, 128, 128)
@@ -69,7 +71,8 @@ def test_the_loss_is_nothing_where_hiding_takes_the_evidence_away() -> None:
     assert unfaithfulness(torch.cat([before, before]), none, head, spec).item() == 0
 
 
-def test_the_loss_counts_evidence_as_the_app_does() -> None:
+def test_the_loss_counts_evidence_as_the_app_does(monkeypatch) -> None:
+    monkeypatch.setattr(parts, "ALIKE", 0.0)
     model = load_model()
     crops = [as_rgb(crop, 96) for crop in shapes(2).crops]
     features = model.features(crops)
@@ -86,10 +89,21 @@ def test_the_loss_counts_evidence_as_the_app_does() -> None:
         gap = maps.sum((1, 2)) - on_mask
         wanted.append(gap - gap.mean())
     gaps = torch.from_numpy(np.stack(wanted))
-    huber = nn.functional.huber_loss(gaps, torch.zeros_like(gaps))
+    distance = nn.functional.smooth_l1_loss(gaps, torch.zeros_like(gaps), beta=parts.BETA)
     both = torch.cat([features, after])
     found = unfaithfulness(both, torch.from_numpy(masks).float(), head, model.spec)
-    assert float(found) == pytest.approx(float(huber), rel=1e-4)
+    assert found.item() == pytest.approx(distance.item(), rel=1e-4)
+
+
+def test_maps_of_two_labels_that_are_alike_cost_something() -> None:
+    head = nn.Linear(4, 3)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0, 0, 0, 0], [0.9, 0, 0, 0], [0, 0, -1, 0]]))
+    same = torch.rand(2, 4, 5, 5)
+    assert likeness(same, head, 3).item() == pytest.approx(1, abs=1e-5)
+    with torch.no_grad():
+        head.weight[1] = torch.tensor([-0.1, 1.0, 0, 0])
+    assert likeness(same, head, 3).item() < 0.9
 
 
 def test_a_run_learns_with_it_and_leaves_the_norms_alone(tmp_path) -> None:

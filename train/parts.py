@@ -26,6 +26,10 @@ from emotion.weights import ModelSpec
 ENLARGED = 192
 """Side in pixels at which the landmarks of a face are looked for."""
 UNIT: Matrix = np.array([[1.0 / ENLARGED, 0, 0], [0, 1.0 / ENLARGED, 0]])
+ALIKE = 0.05
+"""Weight of the correlation of two maps, beside gaps in logits."""
+BETA = 0.3
+"""Gap in logits below which the loss is quadratic: small parts count as well as large ones."""
 BLOBS = 0.25
 """Share of the faces of which an ellipse is hidden anywhere, and no named part."""
 
@@ -98,8 +102,9 @@ def unfaithfulness(
         head: the linear layer behind the average pool. spec: says where the cells lie.
 
     Returns:
-        A scalar: the mean Huber loss between the two, over faces and classes, without what is
-        common to all classes.
+        A scalar: the mean distance (smooth L1) between the two, over faces and classes, without
+        what is common to all classes; and :data:`ALIKE` times the correlation, where above 0, of
+        the maps of each face's two likeliest labels, since two answers need two reasons.
     """
     before, after = features[: len(masks)], features[len(masks) :]
     origin, step = spec.grid_on_crop()
@@ -108,8 +113,20 @@ def unfaithfulness(
         for cells in features.shape[2:]
     )
     shares = rows.to(masks.device) @ masks @ columns.T.to(masks.device)
-    evidence = (before * shares[:, None]).mean((2, 3)) @ head.weight.float().T
-    drops = (before - after).mean((2, 3)) @ head.weight.float().T
+    weight = head.weight.float()
+    evidence = (before * shares[:, None]).mean((2, 3)) @ weight.T
+    drops = (before - after).mean((2, 3)) @ weight.T
     gap = drops - evidence
     gap = gap - gap.mean(1, keepdim=True)
-    return F.huber_loss(gap, torch.zeros_like(gap))
+    distance = F.smooth_l1_loss(gap, torch.zeros_like(gap), beta=BETA)
+    return distance + ALIKE * likeness(before, head, len(spec.labels))
+
+
+def likeness(features: torch.Tensor, head: torch.nn.Linear, labels: int) -> torch.Tensor:
+    """Return the mean correlation, where above 0, of the maps of the two likeliest labels."""
+    weight = head.weight.float()[:labels]
+    likeliest = (features.mean((2, 3)) @ weight.T + head.bias.float()[:labels]).topk(2, 1).indices
+    maps = torch.einsum("nlk,nkp->nlp", weight[likeliest], features.flatten(2))
+    centred = maps - maps.mean(2, keepdim=True)
+    correlation: torch.Tensor = F.cosine_similarity(centred[:, 0], centred[:, 1], dim=1)
+    return correlation.relu().mean()

@@ -13,9 +13,10 @@ from itertools import zip_longest
 
 import cv2
 
-from emotion.faithfulness import PartDrops, Proof
+from emotion.faithfulness import Proof
 from emotion.geometry import invert
 from emotion.images import RGBImage
+from emotion.parts import PartDrops
 from emotion.regions import describe
 from emotion.render import caption, encode, heat_rgba
 from emotion.results import (

@@ -8,8 +8,9 @@ from typing import Any
 import gradio as gr
 
 from emotion.errors import EmotionError
-from emotion.faithfulness import part_drops, prove
+from emotion.faithfulness import prove
 from emotion.images import load_image
+from emotion.parts import part_drops
 from emotion.pipeline import EmotionPipeline
 from emotion.ui import cards, texts
 from emotion.ui.gate import BusyError, Gate
