@@ -146,7 +146,7 @@ def print_explained(explained: Any) -> None:
 
 def run_verify(args: argparse.Namespace, data: bytes) -> int:
     """Compute a report's numbers anew, and say which hold."""
-    from emotion.report import read_report, verify
+    from emotion.verify import read_report, verify
 
     report = read_report(read(args.verify, "report"))
     try:

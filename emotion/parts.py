@@ -60,6 +60,8 @@ def part_drops(model: EmotionModel, face: FaceResult, label: str | None = None) 
 
 def spearman(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Return Spearman's rank correlation of two rows of numbers; 0 where one does not vary."""
+    if len(a) < 2:
+        return 0.0
     ranks = [average_ranks(values) for values in (a, b)]
     centred = [r - r.mean() for r in ranks]
     size = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))

@@ -48,6 +48,7 @@ ORDER = (
     "serialize",
     "report",
     "report_page",
+    "verify",
     "benchmark",
     "benchmark_stream",
     "cli_explain",

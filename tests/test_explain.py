@@ -23,9 +23,10 @@ from emotion.methods import METHODS, compare_methods
 from emotion.occlusion import CELLS, occlusion_map, patch
 from emotion.pipeline import EmotionPipeline
 from emotion.regions import REGIONS, region_map
-from emotion.report import explain_face, read_report, report_json, verify
+from emotion.report import explain_face, report_json
 from emotion.report_page import report_html
 from emotion.results import FaceResult
+from emotion.verify import read_report, verify
 from tests.clips import drawn
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "emotion" / "examples" / "happiness.jpg"

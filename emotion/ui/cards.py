@@ -7,7 +7,6 @@ so choosing another emotion or saving a file asks nothing of the server.
 import base64
 import html
 import json
-import math
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -29,6 +28,7 @@ from emotion.results import (
 )
 from emotion.serialize import image_json
 from emotion.ui import texts
+from emotion.ui.bars import region_bars
 
 PICTURE_SIDE = 1280
 HEAT_SIDE = 48
@@ -183,6 +183,8 @@ def card(
         f'<article class="lens-card" data-face="{index}" data-top="{label}" '
         f'aria-label="Face {index + 1}">'
         f"<h3>Face {index + 1}: {heading(face.prediction)}</h3>{hints(face)}"
+        f'<button type="button" class="lens-explore" data-explore="{index}">Explore this face: '
+        "hide parts, ask why not, compare methods</button>"
         f'<div class="lens-row"><svg class="lens-crop" viewBox="0 0 1 1" role="img" '
         f'aria-label="Face {index + 1}, with the evidence laid over it">'
         f'<image width="1" height="1" href="{jpeg_uri(face.crop)}"/>'
@@ -241,62 +243,6 @@ def probability_rows(face: FaceResult) -> str:
             f"<span>{two_digits(value)}</span></button>"
         )
     return "".join(rows)
-
-
-def region_bars(face: FaceResult, label: str, parts: PartDrops | None = None) -> str:
-    """Return signed bars, in logits, of each region; with the bias they sum to the logit.
-
-    Args:
-        parts: what the logit loses when each region is hidden, for a column of its own.
-    """
-    row = face.prediction.index(label)
-    values = face.explanation.region_evidence[row]
-    limit = bar_limit(face)
-    bars = "".join(
-        f"<tr><th>{name}</th><td>{signed_bar(float(value), limit)}</td><td>{value:+.2f}</td>"
-        f"{hidden_cell(parts, name)}</tr>"
-        for name, value in zip(face.explanation.regions, values, strict=True)
-    )
-    rest = "<td></td>" if parts else ""
-    bias, logit = face.explanation.bias[row], face.prediction.logits[row]
-    return (
-        f'<table class="lens-regions"><caption>What each region adds to the logit'
-        f"{heads(parts)}</caption><tbody>{bars}</tbody><tfoot>"
-        f"<tr><th>bias</th><td></td><td>{bias:+.2f}</td>{rest}</tr>"
-        f"<tr><th>sum = logit</th><td></td><td>{logit:+.2f}</td>{rest}</tr></tfoot></table>"
-    )
-
-
-def hidden_cell(parts: PartDrops | None, region: str) -> str:
-    """Return the cell that says what becomes of the logit when a region is hidden."""
-    if parts is None:
-        return ""
-    if region not in parts.regions:
-        return '<td class="lens-hidden"></td>'
-    change = -parts.drops[parts.regions.index(region)]
-    return f'<td class="lens-hidden">{change:+.2f}</td>'
-
-
-def heads(parts: PartDrops | None) -> str:
-    """Return what the last column of the regions is, and how far the two columns agree."""
-    if parts is None:
-        return ""
-    return (
-        "; last column: how the logit changes when the region is hidden. On this face the two "
-        f"agree by {parts.agreement:+.2f} (rank correlation; 1 is the best)"
-    )
-
-
-def bar_limit(face: FaceResult) -> float:
-    """Return the evidence that fills half a bar: the same for all classes of a face."""
-    return max(1.0, math.ceil(float(abs(face.explanation.region_evidence).max()) * 2) / 2)
-
-
-def signed_bar(value: float, limit: float) -> str:
-    """Return a bar that grows right from the middle for, left against."""
-    share = min(abs(value) / limit, 1) * 50
-    side = "for" if value >= 0 else "against"
-    return f'<i class="lens-bar"><b class="{side}" style="width:{share:.1f}%"></b></i>'
 
 
 def jpeg_uri(image: RGBImage) -> str:

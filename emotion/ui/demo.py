@@ -6,6 +6,7 @@ import gradio as gr
 
 from emotion.pipeline import EmotionPipeline
 from emotion.ui import texts
+from emotion.ui.explore_tab import build_explore_tab
 from emotion.ui.gate import Gate
 from emotion.ui.image_tab import build_image_tab
 from emotion.ui.live_tab import build_live_tab
@@ -31,6 +32,8 @@ def build_demo(pipeline: EmotionPipeline) -> gr.Blocks:
             build_image_tab(pipeline, gate)
         with gr.Tab("Live"):
             build_live_tab(pipeline, gate)
+        with gr.Tab("Explore"):
+            build_explore_tab(pipeline, gate)
         with gr.Tab("About"):
             gr.Markdown(texts.about(pipeline.model.spec), elem_classes="lens-about")
     return demo

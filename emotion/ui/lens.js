@@ -67,6 +67,9 @@
     } else if (button.dataset.label) {
       press(lens, null);
       show(lens, button.closest(".lens-card").dataset.face, button.dataset.label);
+    } else if (button.dataset.explore) {
+      const photo = document.querySelector("#photo img");
+      if (photo) window.emotionExploreOpen(photo.src, `${lens.dataset.name}.jpg`, Number(button.dataset.explore));
     } else if (button.dataset.download === "json") saveJson(lens);
     else if (button.dataset.download === "png") savePng(lens);
   });

@@ -34,6 +34,13 @@ EMOTION_COLOURS = {
 Source: Okabe and Ito, "Color Universal Design", 2008; grey and violet in place of black and yellow.
 """
 
+COLOURS = {
+    "for": FOR_COLOURS.tolist(),
+    "against": AGAINST_COLOURS.tolist(),
+    "power": ALPHA_POWER,
+}
+"""What the page needs to paint evidence as :mod:`emotion.render` does."""
+
 
 def build_live_tab(pipeline: EmotionPipeline, gate: Gate) -> None:
     """Add the tab's components to the Blocks that is being built."""
@@ -66,11 +73,7 @@ def page(pipeline: EmotionPipeline, server: LiveServer) -> str:
         "emotions": EMOTION_COLOURS,
         "limit": REGION_LIMIT,
         "heatSide": HEAT_SIDE,
-        "colours": {
-            "for": FOR_COLOURS.tolist(),
-            "against": AGAINST_COLOURS.tolist(),
-            "power": ALPHA_POWER,
-        },
+        "colours": COLOURS,
     }
     text = (HERE / "live.html").read_text(encoding="utf-8")
     return text.replace("CONFIG", html.escape(json.dumps(config), quote=True))
