@@ -12,7 +12,7 @@ import pytest
 from emotion.images import load_image
 from emotion.labels import FERPLUS
 from emotion.results import FaceResult, ImageResult, QualityNote
-from emotion.ui import cards, texts
+from emotion.ui import bars, cards, texts
 from emotion.ui.gate import Gate
 from emotion.ui.image_tab import analyse_file
 from emotion.ui.webcam_tab import frame_html
@@ -50,8 +50,8 @@ def test_a_hostile_file_name_stays_text(page: str) -> None:
 
 
 def test_bars_point_to_their_side() -> None:
-    assert 'class="for" style="width:25.0%"' in cards.signed_bar(1.0, 2.0)
-    assert 'class="against" style="width:50.0%"' in cards.signed_bar(-9.0, 2.0)
+    assert 'class="for" style="width:25.0%"' in bars.signed_bar(1.0, 2.0)
+    assert 'class="against" style="width:50.0%"' in bars.signed_bar(-9.0, 2.0)
 
 
 def test_no_face_says_so_and_shows_the_picture() -> None:

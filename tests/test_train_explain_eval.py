@@ -27,6 +27,8 @@ from train.explain_eval import (
     mean_and_interval,
     spearman_rows,
 )
+from train.explain_facts import facs_overlap
+from train.explain_table import lines, table
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,11 @@ def test_all_figures_of_a_few_faces(model: EmotionModel) -> None:
     assert set(figures["stability"]) <= set(CHANGES)
     assert 0 < figures["inside"]["face"] < 1
     assert 0 <= figures["inside"]["evidence"] <= 1
+    assert 0 < figures["cost"]["maps_ms"] < figures["cost"]["forward_ms"]
+    said: list[str] = []
+    table({"model": "x", "split": "validation", **figures}, said.append)
+    assert said[0] == "n 4 faces, x, validation split"
+    assert len([s for s in said if s.startswith(("ok", "MISS"))]) == len(lines(figures)) == 26
 
 
 def test_a_split_without_labels(model: EmotionModel) -> None:
@@ -111,3 +118,21 @@ def test_one_batch_or_many_is_the_same(model: EmotionModel, seen: Explained, mon
     logits, maps = ask(model, seen.crops)
     assert np.allclose(logits, seen.logits, atol=1e-4)
     assert np.allclose(maps, seen.maps, atol=1e-4)
+
+
+def test_facs_overlap_is_one_where_the_map_lies_on_the_expected_regions(
+    model: EmotionModel, seen: Explained
+) -> None:
+    """A map hot at the mouth alone overlaps with nose and mouth, and not by chance."""
+    labels = np.full(len(seen.crops), model.spec.labels.index("disgust"))
+    mouth, corner = np.zeros((2, len(seen.crops), 7, 7), np.float32)
+    mouth[:, 5, 3] = mouth[:, 4, 3] = 1
+    corner[:, 0, 0] = 1
+    high = facs_overlap(model, mouth, labels, seen.regions)
+    low = facs_overlap(model, corner, labels, seen.regions)
+    assert high["mean"] > 2 * high["chance"] > 0
+    assert high["disgust"] == high["mean"]
+    assert low["mean"] < high["mean"]
+    assert high["fear"] is None
+    neutral = np.zeros(len(seen.crops), np.int64)
+    assert facs_overlap(model, mouth, neutral, seen.regions)["mean"] is None

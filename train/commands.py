@@ -168,12 +168,14 @@ def run_sheet(args: argparse.Namespace) -> int:
 def run_explain_eval(args: argparse.Namespace) -> int:
     """Measure a model's explanations, and print the figures."""
     from emotion.model import load_model
+    from train.evaluate import write_json
     from train.explain_eval import explain_eval
+    from train.explain_table import table
 
     model = load_model(args.weights, device=args.device)
     figures = explain_eval(model, load_faces(args.data, args.split), limit=args.limit)
-    text = json.dumps(figures, indent=2)
+    figures = {"model": model.spec.name, "split": args.split, **figures}
     if args.json:
-        args.json.write_text(text + "\n", encoding="utf-8")
-    print(text)
+        write_json(args.json, figures)
+    table(figures)
     return 0

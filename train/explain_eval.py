@@ -22,6 +22,7 @@ from emotion.model import EmotionModel
 from emotion.regions import OUTSIDE, REGIONS
 from emotion.results import FloatArray
 from train.datasets import DataError, FaceDataset
+from train.explain_facts import facs_overlap, map_cost
 from train.parts import as_rgb, region_numbers
 
 DELETED = 20
@@ -80,6 +81,8 @@ def explain_eval(model: EmotionModel, faces: FaceDataset, *, limit: int = 500) -
         "runner_up": runner_up(seen),
         "stability": stability(model, seen),
         "inside": inside_share(model, seen),
+        "facs": facs_overlap(model, seen.chosen(), seen.labels, seen.regions),
+        "cost": map_cost(model, seen.crops[0]),
     }
 
 
