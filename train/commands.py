@@ -1,4 +1,4 @@
-"""The commands that train: fit, sweep, sheet; and explain-eval."""
+"""The commands that train: fit, sweep, sheet; and explain-eval, scoreboard."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from train.datasets import load_faces
 
 
 def add_training(commands: Any) -> None:
-    """Add the four commands to the command line of ``python -m train``."""
+    """Add the five commands to the command line of ``python -m train``."""
     fit = add_command(commands, "fit", run_fit, "train; the same command again goes on")
     fit.epilog = "What the settings mean is said in train/config.py."
     fit.add_argument("--run-dir", type=Path, required=True, help="folder of this run")
@@ -60,6 +60,14 @@ def add_training(commands: Any) -> None:
     trust.add_argument("--limit", type=positive, default=500, help="faces (500)")
     trust.add_argument("--json", type=Path, help="write the figures here")
     add_machine(trust)
+
+    board = add_command(
+        commands, "scoreboard", run_scoreboard, "what the app's Scoreboard tab shows of a model"
+    )
+    board.add_argument("--weights", required=True, help="a .safetensors file, or a model's name")
+    board.add_argument("--split", choices=("validation", "test"), default="test")
+    board.add_argument("--limit", type=positive, default=500, help="faces explained (500)")
+    add_machine(board)
 
     sheet = add_command(commands, "sheet", run_sheet, "a picture of what each augmentation does")
     sheet.add_argument("--out", type=Path, required=True, help="the picture, such as sheet.png")
@@ -162,6 +170,19 @@ def run_sheet(args: argparse.Namespace) -> int:
     faces = load_faces(args.data, "train")
     write_sheet(args.out, faces, config_of(args), columns=args.faces, seed=args.seed)
     print(args.out)
+    return 0
+
+
+def run_scoreboard(args: argparse.Namespace) -> int:
+    """Measure a model, and write its scoreboard beside its weights."""
+    from emotion.model import load_model
+    from emotion.weights import find_weights
+    from train.scoreboard import scoreboard, write_scoreboard
+
+    model = load_model(args.weights, device=args.device)
+    faces = load_faces(args.data, args.split)
+    board = scoreboard(model, faces, split=args.split, limit=args.limit)
+    print(write_scoreboard(find_weights(args.weights), board))
     return 0
 
 

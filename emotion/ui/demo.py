@@ -10,6 +10,7 @@ from emotion.ui.explore_tab import build_explore_tab
 from emotion.ui.gate import Gate
 from emotion.ui.image_tab import build_image_tab
 from emotion.ui.live_tab import build_live_tab
+from emotion.ui.scoreboard_tab import build_scoreboard_tab
 from emotion.ui.theme import css, head, theme
 
 LAUNCH: dict[str, Any] = {
@@ -34,6 +35,8 @@ def build_demo(pipeline: EmotionPipeline) -> gr.Blocks:
             build_live_tab(pipeline, gate)
         with gr.Tab("Explore"):
             build_explore_tab(pipeline, gate)
+        with gr.Tab("Scoreboard"):
+            build_scoreboard_tab(pipeline.model.spec)
         with gr.Tab("About"):
             gr.Markdown(texts.about(pipeline.model.spec), elem_classes="lens-about")
     return demo

@@ -15,12 +15,12 @@ def theme() -> gr.themes.Base:
 
 def css() -> str:
     """Return the page's style sheet."""
-    return read("lens.css") + read("live.css") + read("explore.css")
+    return "".join(read(f"{name}.css") for name in ("lens", "live", "explore", "scoreboard"))
 
 
 def head() -> str:
     """Return what goes into the page's head: the scripts of the result cards and of the tabs."""
-    scripts = ("lens.js", "live_paint.js", "live.js", "explore.js")
+    scripts = ("lens.js", "live_paint.js", "live.js", "explore.js", "scoreboard.js")
     return "".join(f"<script>{read(name)}</script>" for name in scripts)
 
 
