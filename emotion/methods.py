@@ -104,23 +104,28 @@ def compare_methods(
     label: str | None = None,
     *,
     methods: Sequence[Method] = METHODS,
+    layer: str = "",
 ) -> tuple[MethodMap, ...]:
     """Explain one face by several methods.
 
     Args:
         model: that gave the result. explainer: of the same model.
         label: by default the most probable one. methods: by default all.
+        layer: for the methods of an earlier layer, one of :meth:`CamExplainer.layers`; by default
+            the last one that is finer than the last of all.
 
     Raises:
-        ValueError: no such label.
+        ValueError: no such label or layer.
     """
     label = label or face.prediction.label
     label_index(face.prediction.labels, label)
     occluded = occlusion_map(model, face.crop, label)
     yardstick = at_cells(occluded, 0.5 / CELLS, 1 / CELLS)
+    layer = layer or middle_layer(explainer, face.crop)
+    explainer.find_layer(layer)
     found: list[MethodMap] = []
     for method in methods:
-        raw = method_map(explainer, method, face, label=label, occluded=occluded)
+        raw = method_map(explainer, method, face, label=label, occluded=occluded, layer=layer)
         origin, step = placement(model, raw, method)
         value = spearman(at_cells(raw, origin, step).ravel(), yardstick.ravel())
         same = next((m.method.name for m in found if not m.same_as and equal(m.map, raw)), "")
@@ -135,14 +140,15 @@ def method_map(
     *,
     label: str,
     occluded: FloatArray,
+    layer: str,
 ) -> FloatArray:
     """Return one method's map, (h, w) float32."""
     if method.name == "occlusion":
         return occluded
     if not method.cam:  # of any label; no pass through the network
         return face.explanation.evidence[label_index(face.prediction.labels, label)]
-    layer = LAST if method.layer == LAST else middle_layer(explainer, face.crop)
-    return explainer.explain(face.crop, label, method=method.cam, layer=layer).map
+    where = LAST if method.layer == LAST else layer
+    return explainer.explain(face.crop, label, method=method.cam, layer=where).map
 
 
 def middle_layer(explainer: CamExplainer, crop: RGBImage) -> str:

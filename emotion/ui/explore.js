@@ -46,7 +46,7 @@ window.emotionExplore = (root, server) => {
     // The picture's file; the faces in it; the one on show, as it is and as it is now.
     let file = null, faces = [], index = 0, face = null, now = null, regions = null;
     let crop = null, shown = null, why = null, ticket = 0, mask = new Uint8Array(SIDE * SIDE);
-    let tool = "part", drawing = false, waiting = false, again = false, hover = -1;
+    let tool = "part", drawing = false, waiting = false, again = false, hover = -1, shownMethods = [];
     const probe = { get face() { return face; }, get now() { return now; }, get mask() { return mask; },
       get why() { return why; }, get regions() { return regions; }, busy: 0 };
 
@@ -158,6 +158,7 @@ window.emotionExplore = (root, server) => {
       if (label === versus()) find("[data-set=versus]").value = "anything else";
       const other = versus();
       find(".ex-grid").replaceChildren();
+      shownMethods = [];
       probe.busy += 1;
       const reply = await call("ask", { ...base(), wish: "why", label, versus: other });
       probe.busy -= 1;
@@ -171,16 +172,26 @@ window.emotionExplore = (root, server) => {
     };
 
     const methods = async () => {
-      const grid = find(".ex-grid"), asked = face, label = value("label");
-      if (grid.dataset.of === `${ticket} ${index} ${label}` && grid.children.length) return;
+      const grid = find(".ex-grid"), asked = face, label = value("label"), layer = value("layer");
+      const key = [ticket, index, label, layer].join();
+      if (grid.dataset.of === key && grid.children.length) return;
       grid.textContent = "Computing some 330 forward passes ...";
       probe.busy += 1;
-      const reply = await call("ask", { ...base(), wish: "methods", label });
+      const reply = await call("ask", { ...base(), wish: "methods", label, layer });
       probe.busy -= 1;
       if (asked !== face || label !== value("label")) return;
       if (reply.error) { grid.textContent = reply.error; return; }
-      grid.dataset.of = `${ticket} ${index} ${label}`;
-      grid.replaceChildren(...await Promise.all(reply.methods.map(async (one) => {
+      const select = find("[data-set=layer]");
+      select.replaceChildren(...reply.layers.map(({ name, cells }) =>
+        new Option(`${name} (${cells}x${cells})`, name)));
+      select.value = reply.layer;
+      grid.dataset.of = [ticket, index, label, reply.layer].join();
+      shownMethods = reply.methods;
+      drawMethods(label);
+    };
+
+    const drawMethods = (label) => {
+      find(".ex-grid").replaceChildren(...shownMethods.map((one) => {
         const figure = document.createElement("figure");
         const name = Object.assign(document.createElement("b"), { textContent: one.name });
         const text = document.createElement("figcaption");
@@ -195,12 +206,12 @@ window.emotionExplore = (root, server) => {
         const c = picture.getContext("2d");
         c.drawImage(crop, 0, 0, 192, 192);
         c.globalAlpha = 0.75;
-        c.drawImage(await pictureOf(one.smooth), 0, 0, 192, 192);
-        text.append(name, `: ${signed(one.agreement)}; ${one.cells} cells; passes: ${one.cost}. `,
-          one.nothing ? `Nothing speaks for ${label}. ` : "", one.note);
+        drawHeat(one, c);
+        text.append(name, `: ${signed(one.agreement)}; ${one.evidence.length}x${one.evidence[0].length}`,
+          ` cells; passes: ${one.cost}. `, one.nothing ? `Nothing speaks for ${label}. ` : "", one.note);
         figure.append(picture, text);
         return figure;
-      })));
+      }));
     };
 
     // --- what is drawn ---------------------------------------------------------------------------
@@ -224,9 +235,10 @@ window.emotionExplore = (root, server) => {
       return sums;
     };
 
-    const drawHeat = (map) => {
+    const drawHeat = (map, context) => {
+      const canvas = context.canvas;
       if (checked("grid")) {  // the cells as they are, without smoothing
-        const n = map.evidence.length, size = canvas.width, step = map.grid_step * size;
+        const size = canvas.width, step = map.grid_step * size;
         map.evidence.forEach((row, i) => row.forEach((v, j) => {
           const density = v / (map.grid_step ** 2) / map.scale;
           const cell = { evidence: [[density]], grid_origin: 0.5, grid_step: 1, scale: 1 };
@@ -236,13 +248,12 @@ window.emotionExplore = (root, server) => {
           const y = (map.grid_origin - map.grid_step / 2) * size + i * step;
           context.fillRect(x, y, step - 1, step - 1);
         }));
-        return n;
+        return;
       }
       heatCanvas.width = heatCanvas.height = SIDE;
       const data = new ImageData(paint.heat(map, SIDE, config.colours), SIDE, SIDE);
       heatCanvas.getContext("2d").putImageData(data, 0, 0);
       context.drawImage(heatCanvas, 0, 0, canvas.width, canvas.height);
-      return SIDE;
     };
 
     const outline = (wanted, colour) => {
@@ -279,7 +290,7 @@ window.emotionExplore = (root, server) => {
       }
       if (checked("heat")) {
         context.globalAlpha = value("strength") / 100;
-        drawHeat(contrastOf(now));
+        drawHeat(contrastOf(now), context);
         context.globalAlpha = 1;
       }
       if (mask.some(Boolean)) outline((i) => mask[i], "rgba(255,255,255,0.85)");
@@ -467,6 +478,8 @@ window.emotionExplore = (root, server) => {
       if (event.target.type === "file") { open(event.target.files[0]); event.target.value = ""; }
       else if (name === "model") { face = null; detect(index); }
       else if (name === "infill") rehide();
+      else if (name === "layer") methods();
+      else if (name === "grid") { draw(); if (shownMethods.length) drawMethods(value("label")); }
       else if (name === "label" || name === "versus") { refresh(); ask(); }
       else draw();
     });

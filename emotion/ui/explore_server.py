@@ -14,20 +14,20 @@ from typing import Any
 import cv2
 import numpy as np
 
-from emotion.cam import CamExplainer
+from emotion.cam import LAST, CamExplainer
 from emotion.contrast import contrast
 from emotion.errors import EmotionError, ImageError
 from emotion.facs import facs_note
 from emotion.faithfulness import INFILLS, SIDE, hide, prove
 from emotion.images import load_image
-from emotion.methods import compare_methods
+from emotion.methods import compare_methods, middle_layer
 from emotion.model import load_model
 from emotion.parts import part_drops
 from emotion.pipeline import AlignedFace, EmotionPipeline
 from emotion.regions import describe
 from emotion.render import encode
 from emotion.report import explain_face, report_json
-from emotion.report_page import method_rgba, report_html
+from emotion.report_page import report_html
 from emotion.results import Face, FaceResult
 from emotion.serialize import by_name, parts_json
 from emotion.ui import cards, texts
@@ -97,7 +97,8 @@ class ExploreServer:
         Args:
             data: an object with ``crop`` (base64 PNG), ``points`` (68 pairs in crop units),
                 ``wish`` (``hide``, ``why`` or ``methods``), and, as the wish needs them,
-                ``model``, ``mask`` (base64 of 96 x 96 bytes), ``infill``, ``label``, ``versus``.
+                ``model``, ``mask`` (base64 of 96 x 96 bytes), ``infill``, ``label``, ``versus``,
+                ``layer``.
         """
         wishes = {"hide": self.hidden, "why": self.why, "methods": self.methods}
 
@@ -187,8 +188,12 @@ class ExploreServer:
         """Answer with every method's map."""
         pipeline, face = self.read(data)
         explainer = self.explainer(pipeline)
-        found = compare_methods(pipeline.model, explainer, face, data.get("label"))
+        layer = str(data.get("layer") or "")
+        found = compare_methods(pipeline.model, explainer, face, data.get("label"), layer=layer)
+        sizes = explainer.layer_sizes(face.crop)
         return {
+            "layers": [{"name": name, "cells": size} for name, size in sizes.items()],
+            "layer": layer or middle_layer(explainer, face.crop),
             "methods": [
                 {
                     "name": m.method.name,
@@ -196,12 +201,16 @@ class ExploreServer:
                     "cost": m.method.cost,
                     "agreement": m.agreement,
                     "same_as": m.same_as,
-                    "cells": f"{m.map.shape[0]}x{m.map.shape[1]}",
+                    "earlier": m.method.layer != LAST,
                     "nothing": m.peak <= 0,
-                    "smooth": text_of(encode(method_rgba(m, SIDE), "PNG")),
+                    "evidence": m.map.astype(float).tolist(),
+                    "grid_origin": m.origin,
+                    "grid_step": m.step,
+                    # Units differ: each map's strongest cell has full colour.
+                    "scale": (float(np.abs(m.map).max()) or 1.0) * m.map.size,
                 }
                 for m in found
-            ]
+            ],
         }
 
     def made_report(self, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,6 +112,17 @@ def test_methods_compare_and_models(explore) -> None:
     assert page.locator(".ex-grid .ex-same").count() == 2
     assert page.locator(".ex-grid canvas").count() == 7
     assert "by construction" in page.locator(".ex-grid .ex-same").first.inner_text()
+    layers = page.locator("[data-set=layer] option").all_inner_texts()
+    assert "last (7x7)" in layers
+    assert any("(15x15)" in text for text in layers)
+    smooth = page.evaluate("() => document.querySelector('.ex-grid canvas').toDataURL()")
+    page.check("[data-set=grid]")
+    assert page.evaluate("() => document.querySelector('.ex-grid canvas').toDataURL()") != smooth
+    finest = page.locator("[data-set=layer] option").first.get_attribute("value")
+    page.select_option("[data-set=layer]", finest)
+    settle(page)
+    assert page.locator("[data-set=layer]").input_value() == finest
+    assert page.locator(".ex-grid figure").count() == 9
 
     page.click("[data-do=compare]")
     second = page.locator(".ex-pane").nth(1)
@@ -161,3 +172,16 @@ def test_from_the_image_tab_and_bad_files(page, tmp_path) -> None:
     assert "cannot be done" in page.locator(".ex-note").inner_text()
     page.set_input_files(".ex-pane input[type=file]", EXAMPLE)
     page.wait_for_selector(".ex-note", state="hidden")
+
+
+def test_the_scoreboard_opens_a_cell(page) -> None:
+    page.get_by_role("tab", name="Scoreboard").click()
+    page.wait_for_selector(".sb-matrix button")
+    heading = page.locator(".sb-cell h4")
+    assert ", found" in heading.inner_text(), "the largest cell is shown at first"
+    before = page.evaluate("() => document.querySelector('.sb-cell canvas').toDataURL()")
+    page.locator('.sb-matrix button[data-truth="fear"][data-said="surprise"]').click()
+    assert "of fear, taken for surprise" in heading.inner_text()
+    after = page.evaluate("() => document.querySelector('.sb-cell canvas').toDataURL()")
+    assert before != after
+    assert page.locator(".sb-regions tr").count() == 6
