@@ -44,7 +44,9 @@ rounding. It costs no second pass. (CAM; Zhou et al. 2016. Grad-CAM gives the sa
   studies found that feelings cannot be read off faces alone (Barrett et al., *Psychological
   Science in the Public Interest*, 2019). Do not use it to judge people.
 * **A heatmap is not a proof about the face.** It shows what *this model* used, on a coarse grid:
-  it tells a mouth from a brow, not one muscle from its neighbour.
+  it tells a mouth from a brow, not one muscle from its neighbour. Under each map stands what
+  became of the answer when the marked part was hidden; the Explore tab lets you hide any part, and
+  the Scoreboard tab tells how far the maps held on hundreds of faces.
 * **It is often unsure.** {doubt} {weak} {hard}
 
 ## The model: `{name}`
