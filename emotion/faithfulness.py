@@ -25,8 +25,8 @@ from emotion.results import Explanation, FaceResult, label_index, two_digits
 Mask = NDArray[np.bool_]
 
 SIDE = 96
-"""Side in pixels at which parts are hidden: a crop reduced to it, and then to the model's 48, is
-the same as one reduced to 48 at once."""
+"""Side in pixels at which parts are hidden: a crop reduced to it, and then to the model's 48,
+differs from one that is reduced at once by rounding alone."""
 MOST = 0.2
 """Largest share of the face that is hidden."""
 DRAWS = 3
@@ -137,10 +137,32 @@ def prove(model: EmotionModel, face: FaceResult, label: str | None = None) -> Pr
     """
     label = label or face.prediction.label
     row = label_index(face.prediction.labels, label)
-    before = float(face.prediction.probabilities[row])
-    crop = cv2.resize(face.crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    crop = np.asarray(cv2.resize(face.crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
     inside = region_map(crop_landmarks(face.face, face.to_crop), SIDE) != OUTSIDE
-    mask = hottest(face.explanation, label, inside)
+    before = float(face.prediction.probabilities[row])
+    return prove_crop(model, crop, face.explanation, inside=inside, label=label, before=before)
+
+
+def prove_crop(
+    model: EmotionModel,
+    crop: RGBImage,
+    explanation: Explanation,
+    *,
+    inside: Mask,
+    label: str,
+    before: float,
+) -> Proof:
+    """Put a map to the test on a crop.
+
+    Args:
+        crop: (96, 96, 3) uint8 RGB. explanation: of it. inside: (96, 96) bool, the face.
+        label: whose map. before: its probability with nothing hidden.
+
+    Raises:
+        ValueError: no such label.
+    """
+    row = label_index(explanation.labels, label)
+    mask = hottest(explanation, label, inside)
     if not mask.any():
         none = np.zeros((0, SIDE, SIDE), bool)
         return Proof(label, before, 0.0, mask, none, (), np.zeros((0, SIDE, SIDE, 3), np.uint8))

@@ -48,6 +48,7 @@ def test_all_figures_of_a_few_faces(model: EmotionModel) -> None:
     assert 0 < figures["inside"]["face"] < 1
     assert 0 <= figures["inside"]["evidence"] <= 1
     assert 0 < figures["cost"]["maps_ms"] < figures["cost"]["forward_ms"]
+    assert sum(figures["proofs"].values()) == pytest.approx(1)
     said: list[str] = []
     table({"model": "x", "split": "validation", **figures}, said.append)
     assert said[0] == "n 4 faces, x, validation split"

@@ -16,11 +16,11 @@ from scipy.stats import rankdata
 
 from emotion.cam import CamExplainer
 from emotion.evidence import class_evidence, share_by_region, spread
-from emotion.faithfulness import INFILLS, SIDE, hide
+from emotion.faithfulness import INFILLS, SIDE, VERDICTS, hide, prove_crop
 from emotion.images import RGBImage
 from emotion.model import EmotionModel
 from emotion.regions import OUTSIDE, REGIONS
-from emotion.results import FloatArray
+from emotion.results import Explanation, FloatArray
 from train.datasets import DataError, FaceDataset
 from train.explain_facts import facs_overlap, map_cost
 from train.parts import as_rgb, region_numbers
@@ -81,6 +81,7 @@ def explain_eval(model: EmotionModel, faces: FaceDataset, *, limit: int = 500) -
         "runner_up": runner_up(seen),
         "stability": stability(model, seen),
         "inside": inside_share(model, seen),
+        "proofs": proof_shares(model, seen),
         "facs": facs_overlap(model, seen.chosen(), seen.labels, seen.regions),
         "cost": map_cost(model, seen.crops[0]),
     }
@@ -271,6 +272,34 @@ def inside_share(model: EmotionModel, seen: Explained) -> dict[str, float]:
         laid = np.maximum(spread(evidence, SIDE, origin=origin, step=step), 0)
         shares.append(float(laid[face].sum() / max(laid.sum(), 1e-9)))
     return {"evidence": float(np.mean(shares)), "face": float(inside.mean())}
+
+
+def proof_shares(model: EmotionModel, seen: Explained) -> dict[str, float]:
+    """Return how often the proof under a map, as the app shows it, has each verdict."""
+    origin, step = model.spec.grid_on_crop()
+    count = dict.fromkeys(VERDICTS, 0)
+    rows = zip(seen.crops, seen.regions, seen.maps, seen.logits, seen.labels, strict=True)
+    for crop, regions, maps, logits, row in rows:
+        explanation = Explanation(
+            labels=model.spec.labels,
+            evidence=maps,
+            bias=model.bias.cpu().numpy(),
+            regions=(),
+            region_evidence=np.zeros((len(maps), 0), np.float32),
+            grid_origin=origin,
+            grid_step=step,
+            scale=model.spec.evidence_scale,
+        )
+        proof = prove_crop(
+            model,
+            crop,
+            explanation,
+            inside=regions != OUTSIDE,
+            label=model.spec.labels[row],
+            before=float(torch.from_numpy(logits).softmax(0)[int(row)]),
+        )
+        count[proof.verdict] += 1
+    return {verdict: n / len(seen.crops) for verdict, n in count.items()}
 
 
 # --- small parts --------------------------------------------------------------------------------

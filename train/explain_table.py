@@ -74,6 +74,8 @@ def table(figures: dict[str, Any], say: Say = print) -> None:
     for line in lines(figures):
         mark = "ok  " if line.holds else "MISS"
         say(f"{mark} {line.what:64} {line.found:24} must {line.must}")
+    proofs = ", ".join(f"{name} {share:.0%}" for name, share in figures["proofs"].items() if share)
+    say(f"     the proof under each map: {proofs}")
     facs = figures["facs"]
     if facs["mean"] is not None:
         say(

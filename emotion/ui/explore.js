@@ -115,6 +115,7 @@ window.emotionExplore = (root, server) => {
       options(find("[data-set=label]"), face.labels, order[0][1]);
       options(find("[data-set=versus]"), ["anything else", ...face.labels], "anything else");
       find(".ex-body").hidden = false;
+      find(".ex-intro").hidden = true;
       buildRows();
       refresh();
       ask();

@@ -173,6 +173,8 @@ def trust(found: dict[str, Any]) -> str:
         f"{found['inside']['evidence']:.0%} of the evidence lies on the face, which is "
         f"{found['inside']['face']:.0%} of the crop.",
     ]
+    proofs = [f"{name} {share:.0%}" for name, share in found["proofs"].items() if share]
+    lines.append(f"The proof under a map: {', '.join(proofs)}.")
     if facs["mean"] is not None:
         lines.append(
             f"The hottest fifth overlaps with where FACS expects the emotion by {facs['mean']:.2f} "
