@@ -137,7 +137,7 @@ def classes(per_class: dict[str, Any]) -> str:
 def corruptions(robustness: dict[str, Any]) -> str:
     """Return the accuracies on damaged faces."""
     rows = "".join(
-        f"<tr><th scope='row'>{html.escape(name)}</th>"
+        f"<tr><th scope='row'>{html.escape(name.replace('_', ' '))}</th>"
         f"{''.join(f'<td>{percent(value)}</td>' for value in values)}</tr>"
         for name, values in robustness["corruptions"].items()
     )
