@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from emotion.evidence import class_evidence
+from emotion.faithfulness import INFILLS
 from emotion.model import EmotionModel
 from emotion.regions import OUTSIDE
 from tests.clips import drawn
@@ -16,6 +17,7 @@ from train.datasets import DataError
 from train.explain_eval import (
     CHANGES,
     SIDE,
+    UNSEEN,
     Explained,
     as_rgb,
     ask,
@@ -23,6 +25,7 @@ from train.explain_eval import (
     deletion_areas,
     explain_eval,
     explained,
+    fill,
     gaussian,
     mean_and_interval,
     spearman_rows,
@@ -43,7 +46,7 @@ def test_all_figures_of_a_few_faces(model: EmotionModel) -> None:
     assert figures["n"] == 4
     assert figures["gradcam_relative_difference"] < 1e-4
     assert figures["sum_relative_difference"] < 1e-4
-    assert set(figures["regions"]) == {"blur", "mean", "inpaint"}
+    assert set(figures["regions"]) == {"blur", "mean", "inpaint", "noise", "foreign"}
     assert set(figures["stability"]) <= set(CHANGES)
     assert 0 < figures["inside"]["face"] < 1
     assert 0 <= figures["inside"]["evidence"] <= 1
@@ -137,3 +140,15 @@ def test_facs_overlap_is_one_where_the_map_lies_on_the_expected_regions(
     assert high["fear"] is None
     neutral = np.zeros(len(seen.crops), np.int64)
     assert facs_overlap(model, mouth, neutral, seen.regions)["mean"] is None
+
+
+def test_ways_to_hide_that_no_network_was_trained_with(seen: Explained) -> None:
+    crop, other = seen.crops[:2]
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[20:50, 30:70] = True
+    for infill in ("blur", *UNSEEN):
+        hidden = fill(crop, mask, infill, other)
+        assert np.array_equal(hidden[~mask], crop[~mask])
+        assert not np.array_equal(hidden[mask], crop[mask])
+    assert np.array_equal(fill(crop, mask, "foreign", other)[mask], other[mask])
+    assert set(UNSEEN).isdisjoint(INFILLS), "those are trained with"

@@ -27,6 +27,8 @@ from train.parts import as_rgb, region_numbers
 
 DELETED = 20
 """Steps in which a face is deleted."""
+UNSEEN = ("noise", "foreign")
+"""Ways to hide a part that are not among those a network is trained with (:mod:`train.parts`)."""
 SEEDS = 20
 """Classifiers drawn at random."""
 FACE_PARTS = [i for i in range(len(REGIONS)) if i != OUTSIDE]
@@ -145,7 +147,7 @@ def region_figures(model: EmotionModel, seen: Explained) -> dict[str, Any]:
         "another_label": evidence[rows, second_labels(seen.logits)],
     }
     out: dict[str, Any] = {}
-    for infill in INFILLS:
+    for infill in (*INFILLS, *UNSEEN):
         drops = region_drops(model, seen, masks, infill)
         scores = {name: spearman_rows(values, drops) for name, values in guesses.items()}
         out[infill] = {name: mean_and_interval(values) for name, values in scores.items()} | {
@@ -160,14 +162,35 @@ def region_drops(
     model: EmotionModel, seen: Explained, masks: NDArray[np.bool_], infill: str
 ) -> FloatArray:
     """Return by how much each face's logit falls when a region of it is hidden, (N, 10)."""
+    others = [*seen.crops[1:], seen.crops[0]]
     crops = [
-        hide(crop, mask[part], infill)
-        for crop, mask in zip(seen.crops, masks, strict=True)
+        fill(crop, mask[part], infill, other)
+        for crop, mask, other in zip(seen.crops, masks, others, strict=True)
         for part in FACE_PARTS
     ]
     logits = ask(model, crops)[0].reshape(len(seen.crops), len(FACE_PARTS), -1)
     rows = np.arange(len(seen.labels))
     out: FloatArray = seen.logits[rows, seen.labels][:, None] - logits[rows, :, seen.labels]
+    return out
+
+
+def fill(crop: RGBImage, mask: NDArray[np.bool_], infill: str, other: RGBImage) -> RGBImage:
+    """Hide a part of a face, also in the two ways that no network of ours was trained with.
+
+    Args:
+        infill: one of :data:`emotion.faithfulness.INFILLS`; ``noise`` with the face's own mean and
+            spread; or ``foreign``, the pixels of another face.
+        other: that face.
+    """
+    if infill in INFILLS:
+        return hide(crop, mask, infill)
+    out = crop.copy()
+    if infill == "foreign":
+        out[mask] = other[mask]
+        return out
+    rng = np.random.default_rng(int(mask.sum()))
+    grey = rng.normal(crop.mean(), crop.std(), int(mask.sum())).clip(0, 255)
+    out[mask] = grey[:, None].astype(np.uint8)
     return out
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from emotion.faithfulness import INFILLS
+
 Say = Callable[[str], None]
 
 
@@ -32,7 +34,8 @@ def lines(figures: dict[str, Any]) -> list[Line]:
     out.append(
         Line("all maps, share of the forward pass's time", f"{share:.1%}", "10 %", share <= 0.1)
     )
-    for infill, row in figures["regions"].items():
+    for infill in INFILLS:
+        row = figures["regions"][infill]
         own = row["evidence"]
         good = own["mean"] >= 0.5 and own["low"] is not None and own["low"] >= 0.45
         what = f"region evidence against drop when hidden ({infill}), Spearman"
@@ -74,6 +77,9 @@ def table(figures: dict[str, Any], say: Say = print) -> None:
     for line in lines(figures):
         mark = "ok  " if line.holds else "MISS"
         say(f"{mark} {line.what:64} {line.found:24} must {line.must}")
+    unseen = {k: row["evidence"] for k, row in figures["regions"].items() if k not in INFILLS}
+    words = ", ".join(f"{name} {interval(row)}" for name, row in unseen.items())
+    say(f"     hidden in ways that are not trained with, Spearman: {words}")
     proofs = ", ".join(f"{name} {share:.0%}" for name, share in figures["proofs"].items() if share)
     say(f"     the proof under each map: {proofs}")
     facs = figures["facs"]

@@ -155,12 +155,16 @@ def corruptions(robustness: dict[str, Any]) -> str:
 def trust(found: dict[str, Any]) -> str:
     """Return the figures of the explanations, in words."""
     regions, deletion = found["regions"], found["deletion"]
-    spearman = ", ".join(f"{row['evidence']['mean']:.2f} ({name})" for name, row in regions.items())
+    words = {"blur": "blurred", "mean": "one colour", "inpaint": "painted over"}
+    words |= {"noise": "noise", "foreign": "another face's pixels"}
+    spearman = ", ".join(
+        f"{row['evidence']['mean']:.2f} ({words.get(name, name)})" for name, row in regions.items()
+    )
     chance = ", ".join(f"{row['area']['mean']:.2f}" for row in regions.values())
     facs = found["facs"]
     lines = [
         f"Hide a region and the logit falls by about what the map says: rank correlation {spearman}"
-        f" for three ways to hide; ranking by mere size would reach {chance}.",
+        f". It was trained with the first three. Ranking by size would reach {chance}.",
         f"Delete a face in the order of its map and the answer is gone sooner: area under curve "
         f"{deletion['evidence']['mean']:.2f}, against {deletion['centre']['mean']:.2f} from the "
         f"middle outwards and {deletion['blobs']['mean']:.2f} in random order.",
