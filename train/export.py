@@ -221,7 +221,8 @@ def measure_scale(spec: ModelSpec, network: nn.Module, faces: FaceDataset) -> fl
     size = 64
     origin, step = spec.grid_on_crop()
     laid = spread(chosen, size, origin=origin, step=step)
-    return float(np.percentile(laid.max((1, 2)) * size * size, 75))
+    # A network that has hardly learnt may have no evidence for anything.
+    return max(float(np.percentile(laid.max((1, 2)) * size * size, 75)), 0.01)
 
 
 def write_model(network: nn.Module, spec: ModelSpec, out: Path) -> ModelSpec:
