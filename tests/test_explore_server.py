@@ -126,6 +126,7 @@ def test_nonsense_is_answered_in_words(server, data, message) -> None:
         ({"wish": "why", "points": "here"}, "pairs of numbers"),
         ({"wish": "why", "points": [[float("nan"), 0]] * 68}, "68 points"),
         ({"wish": "methods", "label": "joy"}, "no label 'joy'"),
+        ({"wish": "methods", "layer": "fc"}, "no layer 'fc'"),
     ],
 )
 def test_a_wrong_wish_is_answered_and_the_next_works(server, face, more, message) -> None:
