@@ -12,7 +12,7 @@ import pytest
 from emotion.images import load_image
 from emotion.labels import FERPLUS
 from emotion.results import FaceResult, ImageResult, QualityNote
-from emotion.ui import bars, cards, texts
+from emotion.ui import bars, cards, image_tab, picture, texts
 from emotion.ui.gate import Gate
 from emotion.ui.image_tab import analyse_file
 from emotion.ui.webcam_tab import frame_html
@@ -94,7 +94,7 @@ def test_two_candidates_are_both_named(happy: FaceResult) -> None:
     assert cards.card(0, face).count("data-candidate") == 2
     # The evidence is that of the most probable one.
     assert 'data-top="surprise"' in cards.card(0, face)
-    assert ">surprise or happiness</text>" in cards.mark(0, face, 480)
+    assert ">surprise or happiness</text>" in picture.mark(0, face, 480)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_two_candidates_are_both_named(happy: FaceResult) -> None:
 def test_not_sure_lists_what_it_could_be(happy: FaceResult, threshold: float, listed: str) -> None:
     face = with_answer(happy, threshold, sadness=0.32, anger=0.35, fear=0.31)
     assert heading_of(face) == f"Face 1: not sure could be {listed}"
-    assert ">not sure</text>" in cards.mark(0, face, 480)
+    assert ">not sure</text>" in picture.mark(0, face, 480)
     result = ImageResult(480, 480, faces=(face, face), detector="hog")
     assert "2 faces: <b>not sure, not sure</b>" in cards.status(result, 3)
     # The bars stay, with the same numbers.
@@ -113,9 +113,11 @@ def test_not_sure_lists_what_it_could_be(happy: FaceResult, threshold: float, li
 def test_a_long_caption_stays_in_the_picture(happy: FaceResult) -> None:
     face = with_answer(happy, 0.35, happiness=0.4, surprise=0.5)
     box = np.array([380, 200, 480, 300], np.float32)
-    x = re.search(r'class="lens-name".*? x="([\d.]+)"', cards.mark(0, moved(face, box), 480))
+    x = re.search(r'class="lens-name".*? x="([\d.]+)"', picture.mark(0, moved(face, box), 480))
     assert float(x.group(1)) < 330
-    x = re.search(r'class="lens-name".*? x="([\d.]+)"', cards.mark(0, moved(face, box - 180), 480))
+    x = re.search(
+        r'class="lens-name".*? x="([\d.]+)"', picture.mark(0, moved(face, box - 180), 480)
+    )
     assert float(x.group(1)) == 200
 
 
@@ -129,21 +131,62 @@ def test_notes_are_on_the_card_and_harmless(happy: FaceResult) -> None:
     assert '<ul class="lens-hints"><li>Dark &lt;b&gt;picture' in cards.card(0, noted)
 
 
+def answers(pipeline: object, path: str | None, gate: Gate | None = None) -> list[tuple[str, str]]:
+    return list(analyse_file(pipeline, path, gate or Gate(1)))
+
+
 def test_bad_uploads_become_a_line_of_text(pipeline, tmp_path) -> None:
     empty = tmp_path / "empty.jpg"
     empty.write_bytes(b"")
-    answer = analyse_file(pipeline, str(empty), Gate(1))
+    ((answer, proofs),) = answers(pipeline, str(empty))
     assert 'role="alert"' in answer
     assert "the file is empty" in answer
-    assert texts.EMPTY in html.unescape(analyse_file(pipeline, None, Gate(1)))
-    assert "lens-card" in analyse_file(pipeline, str(EXAMPLES / "happiness.jpg"), Gate(1))
+    assert proofs == ""
+    assert texts.EMPTY in html.unescape(answers(pipeline, None)[0][0])
+
+
+def test_the_answer_comes_first_and_its_proof_after(pipeline) -> None:
+    first, second = answers(pipeline, str(EXAMPLES / "happiness.jpg"))
+    assert first[0] == second[0]  # what is shown is not drawn anew
+    assert "data-waits" in first[0]
+    assert first[1] == ""
+    assert 'data-verdict="' in second[1]
+    assert second[1].count("lens-hidden") == 11
+    key = re.search(r'data-key="(\w+)"', first[0]).group(1)
+    assert f'data-key="{key}" data-words=""' in second[1]
+    numbers = json.loads(html.unescape(re.search(r'data-json="([^"]*)"', second[1]).group(1)))
+    assert numbers["images"][0]["faces"][0]["proof"]["verdict"]
+
+
+def test_a_proof_that_cannot_be_had_leaves_the_answer(pipeline, monkeypatch, caplog) -> None:
+    def broken(*args: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(image_tab, "part_drops", broken)
+    first, second = answers(pipeline, str(EXAMPLES / "happiness.jpg"))
+    assert "lens-card" in first[0]
+    assert html.escape(texts.BROKEN, quote=True) in second[1]
+    assert "secret" not in second[1]
+    assert "secret detail" in caplog.text
+
+
+def test_a_full_house_proves_what_it_can(pipeline, monkeypatch) -> None:
+    monkeypatch.setattr(image_tab, "PATIENCE", 0.0)
+    gate = Gate(1)
+    pages = analyse_file(pipeline, str(EXAMPLES / "happiness.jpg"), gate)
+    assert "lens-card" in next(pages)[0]
+    with gate.turn(1):  # somebody else takes the only place
+        assert html.escape(texts.BUSY, quote=True) in next(pages)[1]
+        assert texts.BUSY in html.unescape(
+            answers(pipeline, str(EXAMPLES / "anger.jpg"), gate)[0][0]
+        )
 
 
 def test_an_unforeseen_failure_is_an_apology_not_a_traceback(caplog) -> None:
     def broken(image: object) -> None:
         raise RuntimeError("secret detail")
 
-    answer = analyse_file(broken, str(EXAMPLES / "happiness.jpg"), Gate(1))
+    ((answer, _),) = answers(broken, str(EXAMPLES / "happiness.jpg"))
     assert "secret" not in answer
     assert "secret detail" in caplog.text
 

@@ -4,20 +4,14 @@ Everything the page can show is in it (the evidence of all classes, the numbers 
 so choosing another emotion or saving a file asks nothing of the server.
 """
 
-import base64
 import html
 import json
 from collections.abc import Sequence
-from itertools import zip_longest
-
-import cv2
 
 from emotion.faithfulness import Proof
-from emotion.geometry import invert
 from emotion.images import RGBImage
 from emotion.parts import PartDrops
 from emotion.regions import describe
-from emotion.render import caption, encode, heat_rgba
 from emotion.results import (
     NOT_SURE,
     FaceResult,
@@ -29,12 +23,9 @@ from emotion.results import (
 from emotion.serialize import image_json
 from emotion.ui import texts
 from emotion.ui.bars import region_bars
+from emotion.ui.picture import STRENGTH, jpeg_uri, picture, use_heat
 
-PICTURE_SIDE = 1280
-HEAT_SIDE = 48
-STRENGTH = 0.75
-LETTER = 0.56
-"""Mean width of a letter of the page's font, in units of its size; to keep captions inside."""
+TEST = "Put to the test"
 
 
 def note(text: str, *, alarm: bool = False) -> str:
@@ -50,30 +41,66 @@ def result_html(
     *,
     name: str,
     milliseconds: float,
-    proofs: Sequence[Proof] = (),
-    parts: Sequence[PartDrops] = (),
+    key: str = "",
+    tested: int = 0,
 ) -> str:
-    """Return all that is shown about one image.
+    """Return all that is shown about one image before its maps are put to the test.
 
     Args:
         image: (H, W, 3) uint8 RGB that ``result`` is about.
         name: of the file, for the downloads.
         milliseconds: that the analysis took.
-        proofs, parts: of the faces, in their order; faces beyond them have none.
+        key: by which :func:`proofs_html` finds this result.
+        tested: how many faces, the first ones, are about to be put to the test.
     """
     if not result.faces:
         return note(texts.NO_FACE) + f'<div class="lens">{picture(image, result)}</div>'
-    images = [image_json(name, result, proofs=proofs, parts=parts)]
-    numbers = json.dumps({"model": result.model, "detector": result.detector, "images": images})
-    rows = zip_longest(result.faces, proofs, parts)
-    cards = "".join(card(i, *row) for i, row in enumerate(rows))
+    cards = "".join(card(i, face, waits=i < tested) for i, face in enumerate(result.faces))
     return (
-        f'<div class="lens" data-name="{html.escape(stem(name), quote=True)}" '
-        f'data-json="{html.escape(numbers, quote=True)}">'
+        f'<div class="lens" data-key="{key}" '
+        f'data-name="{html.escape(stem(name), quote=True)}" '
+        f'data-json="{html.escape(numbers(name, result), quote=True)}">'
         f"{status(result, milliseconds)}{toolbar(result)}{picture(image, result)}"
         f'<p class="lens-legend">{html.escape(texts.LEGEND)}</p>'
         f'<div class="lens-cards">{cards}</div></div>'
     )
+
+
+def proofs_html(
+    result: ImageResult,
+    *,
+    name: str,
+    key: str,
+    proofs: Sequence[Proof],
+    parts: Sequence[PartDrops],
+    words: str = "",
+) -> str:
+    """Return what goes into a result's cards once their maps were put to the test.
+
+    Args:
+        name, key: as they were given to :func:`result_html`.
+        proofs, parts: of the faces, in their order.
+        words: why the faces that still wait have none; empty if none waits.
+    """
+    whys = "".join(
+        f'<div data-face="{i}">{why(face, proof.label, proof, drops)}</div>'
+        for i, (face, proof, drops) in enumerate(zip(result.faces, proofs, parts, strict=False))
+    )
+    return (
+        f'<div data-key="{key}" data-words="{html.escape(words, quote=True)}" '
+        f'data-json="{html.escape(numbers(name, result, proofs, parts), quote=True)}">{whys}</div>'
+    )
+
+
+def numbers(
+    name: str,
+    result: ImageResult,
+    proofs: Sequence[Proof] = (),
+    parts: Sequence[PartDrops] = (),
+) -> str:
+    """Return the JSON that the page offers for download."""
+    images = [image_json(name, result, proofs=proofs, parts=parts)]
+    return json.dumps({"model": result.model, "detector": result.detector, "images": images})
 
 
 def stem(name: str) -> str:
@@ -110,73 +137,16 @@ def toolbar(result: ImageResult) -> str:
     )
 
 
-def picture(image: RGBImage, result: ImageResult) -> str:
-    """Return the picture as SVG, in its own pixels, with boxes, labels and evidence."""
-    width, height = result.width, result.height
-    heats = "".join(heat_images(i, face) for i, face in enumerate(result.faces))
-    marks = "".join(mark(i, face, width) for i, face in enumerate(result.faces))
-    said = "; ".join(face.sentence for face in result.faces[:6]) or "no face found"
-    return (
-        f'<svg class="lens-picture" xmlns="http://www.w3.org/2000/svg" role="img" '
-        f'aria-label="The picture. {html.escape(said, quote=True)}" '
-        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
-        f"<defs>{heats}</defs>"
-        f'<image href="{jpeg_uri(image)}" width="{width}" height="{height}" '
-        f'preserveAspectRatio="none"/>{marks}</svg>'
-    )
+def card(index: int, face: FaceResult, *, waits: bool = False) -> str:
+    """Return one face's card: answer, notes, crop with evidence, probabilities, regions.
 
-
-def heat_images(index: int, face: FaceResult) -> str:
-    """Return the evidence of every class as unit-square images that can be used by id."""
-    return "".join(
-        f'<image id="heat-{index}-{label}" width="1" height="1" preserveAspectRatio="none" '
-        f'href="{png_uri(heat_rgba(face.explanation, label, HEAT_SIDE))}"/>'
-        for label in face.explanation.labels
-    )
-
-
-def use_heat(index: int, face: FaceResult, transform: str) -> str:
-    """Place a face's evidence by a transform of the unit square."""
-    return (
-        f'<g transform="{transform}"><use class="lens-heat" data-face="{index}" '
-        f'href="#heat-{index}-{face.prediction.label}" opacity="{STRENGTH}"/></g>'
-    )
-
-
-def mark(index: int, face: FaceResult, width: int) -> str:
-    """Return one face's evidence, box and label in picture coordinates."""
-    back = invert(face.to_crop)
-    # SVG coordinates run from the edge of the first pixel, ours from its centre.
-    a, c, e = back[0] + [0, 0, 0.5]
-    b, d, f = back[1] + [0, 0, 0.5]
-    matrix = f"matrix({a:.5f} {b:.5f} {c:.5f} {d:.5f} {e:.3f} {f:.3f})"
-    x1, y1, x2, y2 = (float(v) for v in face.face.box)
-    line = max((x2 - x1) / 70, width / 600)
-    size = min(max((x2 - x1) / 6.5, width / 60), width / 18)
-    y = y1 - size * 0.35 if y1 > size * 1.3 else y2 - size * 0.35
-    text = caption(face.prediction)
-    x = max(min(x1, width - LETTER * size * len(text)), 0)
-    return (
-        f"{use_heat(index, face, matrix)}"
-        f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" '
-        f'rx="{line * 2:.1f}" fill="none" stroke="#ffc43d" stroke-width="{line:.1f}"/>'
-        f'<text class="lens-name" data-face="{index}" data-top="{text}" x="{x:.1f}" y="{y:.1f}" '
-        f'font-family="system-ui, sans-serif" font-weight="600" font-size="{size:.1f}" '
-        f'fill="#ffc43d" stroke="#14110a" stroke-width="{size / 5:.1f}" '
-        f'stroke-linejoin="round" paint-order="stroke">{text}</text>'
-    )
-
-
-def card(
-    index: int, face: FaceResult, proof: Proof | None = None, parts: PartDrops | None = None
-) -> str:
-    """Return one face's card: answer, notes, crop with evidence, probabilities, proof, regions."""
+    Args:
+        waits: whether its map is about to be put to the test, so that room is kept.
+    """
     label = face.prediction.label
     blocks = "".join(
         f'<div class="lens-why" data-for="{name}"{"" if name == label else " hidden"}>'
-        f"<p>{html.escape(describe(face.prediction, face.explanation, name))}</p>"
-        f"{proof_html(proof) if proof and proof.label == name else ''}"
-        f"{region_bars(face, name, parts if parts and parts.label == name else None)}</div>"
+        f"{why(face, name, waits=waits and name == label)}</div>"
         for name in face.prediction.labels
     )
     return (
@@ -194,6 +164,25 @@ def card(
     )
 
 
+def why(
+    face: FaceResult,
+    label: str,
+    proof: Proof | None = None,
+    parts: PartDrops | None = None,
+    *,
+    waits: bool = False,
+) -> str:
+    """Return why a face has a label: the sentence, the proof, the regions."""
+    if proof is not None:
+        test = proof_html(proof)
+    else:
+        test = f'<div class="lens-proof" data-waits><h4>{TEST}</h4><p>{texts.TESTING}</p></div>'
+    return (
+        f"<p>{html.escape(describe(face.prediction, face.explanation, label))}</p>"
+        f"{test if proof or waits else ''}{region_bars(face, label, parts)}"
+    )
+
+
 def proof_html(proof: Proof) -> str:
     """Return what became of the answer when the hottest area was hidden, with two pictures."""
     if not proof.trials:
@@ -204,12 +193,12 @@ def proof_html(proof: Proof) -> str:
         (proof.pictures[1], "as much is hidden elsewhere", trial.elsewhere),
     )
     figures = "".join(
-        f'<figure><img src="{jpeg_uri(picture)}" alt="The face; {words}">'
+        f'<figure><img src="{jpeg_uri(shot)}" alt="The face; {words}">'
         f"<figcaption>{words}: <b>{two_digits(share)}</b></figcaption></figure>"
-        for picture, words, share in shown
+        for shot, words, share in shown
     )
     return (
-        f'<div class="lens-proof" data-verdict="{proof.verdict}"><h4>Put to the test</h4>'
+        f'<div class="lens-proof" data-verdict="{proof.verdict}"><h4>{TEST}</h4>'
         f"<div>{figures}</div><p>{html.escape(proof.sentence)}</p></div>"
     )
 
@@ -243,23 +232,3 @@ def probability_rows(face: FaceResult) -> str:
             f"<span>{two_digits(value)}</span></button>"
         )
     return "".join(rows)
-
-
-def jpeg_uri(image: RGBImage) -> str:
-    """Return a picture, reduced to what a page shows, as a data URI."""
-    longest = max(image.shape[:2])
-    if longest > PICTURE_SIDE:
-        scale = PICTURE_SIDE / longest
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return data_uri(encode(image, "JPEG", quality=88), "jpeg")
-
-
-def png_uri(image: RGBImage) -> str:
-    """Return a picture as a PNG data URI."""
-    return data_uri(encode(image, "PNG"), "png")
-
-
-def data_uri(data: bytes, kind: str) -> str:
-    """Return encoded bytes as a data URI."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -55,6 +55,30 @@
     image.src = url;
   };
 
+  // What the tests of the maps say comes after the answer. It goes into the cards one by one, so
+  // that what was clicked in the meantime stays as it is.
+  const fill = (lens, proofs) => {
+    lens.dataset.json = proofs.dataset.json;
+    for (const proof of proofs.children) {
+      const card = lens.querySelector(`.lens-card[data-face="${proof.dataset.face}"]`);
+      card.querySelector(`[data-for="${card.dataset.top}"]`).replaceChildren(...proof.childNodes);
+    }
+    for (const waits of lens.querySelectorAll("[data-waits] p")) {
+      waits.textContent = proofs.dataset.words;
+    }
+  };
+
+  window.emotionLensProofs = (html, tries = 100) => {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    const proofs = template.content.firstElementChild;
+    if (!proofs) return;
+    const lens = document.querySelector(`.lens[data-key="${proofs.dataset.key}"]`);
+    if (lens) fill(lens, proofs);
+    // The result may still be on its way into the page; if another has come instead, let it be.
+    else if (tries) setTimeout(() => window.emotionLensProofs(html, tries - 1), 20);
+  };
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest(".lens button");
     if (!button) return;

@@ -21,6 +21,8 @@ BROKEN = "Something went wrong on our side; the details are in the server's log.
 
 BUSY = "Many people are using this page just now. Please drop the picture again in a moment."
 
+TESTING = "Hiding what the map marks, and as much elsewhere on the face, to see what becomes of it."
+
 LEGEND = (
     "Warm colours speak for the emotion, cold ones against it; the stronger, the darker. The scale "
     "is the same for every picture: no colour means no evidence."

@@ -12,6 +12,7 @@ from emotion.images import load_image
 from emotion.pipeline import EmotionPipeline
 from emotion.render import annotate
 from emotion.ui import cards, texts
+from emotion.ui.picture import jpeg_uri
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,6 @@ def frame_html(
     alt = html.escape(said, quote=True)
     hints = "".join(cards.hints(face) for face in result.faces)
     return (
-        f'<div class="lens lens-frame"><img src="{cards.jpeg_uri(drawn)}" alt="{alt}">'
+        f'<div class="lens lens-frame"><img src="{jpeg_uri(drawn)}" alt="{alt}">'
         f'<p role="status">{html.escape(said)}</p>{hints}</div>'
     )

@@ -44,7 +44,7 @@ def test_photo_to_evidence_to_download(page, photo: Path, tmp_path: Path) -> Non
     assert page.locator(".lens-card").count() == 1
     assert "happiness" in page.inner_text(".lens-status")
 
-    proof = page.locator(".lens-proof")
+    proof = page.locator(".lens-proof[data-verdict]")
     assert proof.get_attribute("data-verdict") in ("supported", "weak", "contradicted")
     assert proof.locator("figure img").count() == 2
     hidden = page.locator(".lens-why:not([hidden]) .lens-hidden").all_inner_texts()
