@@ -3,11 +3,13 @@
 python -m benchmarks.load                          # 8 threads x 500 requests, JSON on stdout
 python -m benchmarks.load --threads 4 --requests 20
 
-Every answer is compared with the one that a single thread got before. The drawn examples stand in
-for photographs.
+Every answer is compared with the one that a single thread got before. Memory is read after each
+round, when all threads have ended and nothing is under way. The drawn examples stand in for
+photographs.
 """
 
 import argparse
+import gc
 import json
 import random
 import re
@@ -15,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import cv2
@@ -36,6 +37,7 @@ from emotion.results import FaceResult
 EXAMPLES = Path(__file__).resolve().parents[1] / "emotion" / "examples"
 NAMES = ("happiness", "sadness", "anger", "surprise")
 CLOSE = 1e-3
+ROUNDS = 10
 Request = Callable[[], np.ndarray]
 
 
@@ -107,52 +109,53 @@ def hooks_left(model: Any) -> int:
 
 
 def load(
-    pipeline: EmotionPipeline, *, threads: int, requests: int, seed: int = 0
+    pipeline: EmotionPipeline, *, threads: int, requests: int, rounds: int = ROUNDS, seed: int = 0
 ) -> dict[str, Any]:
     """Make requests from many threads, and compare each answer with a lone thread's.
+
+    Args:
+        threads: at once. requests: of each of them, over all rounds.
+        rounds: in which they are made; memory is read after each.
 
     Returns:
         How many requests of how many kinds, errors, answers that differ, seconds, memory.
     """
     kinds = requests_for(pipeline)
     wanted = {name: work() for name, work in kinds.items()}
-    errors, different, memory = [], [], []
-    lock = threading.Lock()
+    errors: list[str] = []
+    different: set[str] = set()
 
-    def work(number: int) -> None:
-        draw = random.Random(seed * 1000 + number)
-        for i in range(requests):
-            name = draw.choice(list(kinds))
+    def work(number: int, count: int) -> None:
+        draw = random.Random(number)
+        for name in draw.choices(list(kinds), k=count):
             try:
-                answer = kinds[name]()
-                if differs(wanted[name], answer):
-                    with lock:
-                        different.append(name)
+                if differs(wanted[name], kinds[name]()):
+                    different.add(name)
             except Exception as error:
-                with lock:
-                    errors.append(f"{name}: {error!r}")
-            if number == 0 and i % max(requests // 10, 1) == 0:
-                memory.append(round(resident(), 1))
+                errors.append(f"{name}: {error!r}")
 
-    began = time.perf_counter()
-    workers = [threading.Thread(target=work, args=(n,)) for n in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    settled = memory[1:] or memory  # the first figure is from before the other threads work
-    half = max(len(settled) // 2, 1)
+    began, memory, done = time.perf_counter(), [], 0
+    for turn in range(rounds):
+        count = (turn + 1) * requests // rounds - turn * requests // rounds
+        numbers = [(seed * rounds + turn) * threads + n for n in range(threads)]
+        workers = [threading.Thread(target=work, args=(n, count)) for n in numbers]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        done += threads * count
+        gc.collect()
+        memory.append(round(resident(), 1))
     return {
         "threads": threads,
-        "requests": threads * requests,
+        "requests": done,
         "kinds": len(kinds),
         "errors": errors[:10],
-        "different": sorted(set(different)),
+        "different": sorted(different),
         "hooks_left": hooks_left(pipeline.model),
         "seconds": round(time.perf_counter() - began, 1),
         "memory_mb": memory,
-        # It goes up and down with what the threads happen to do at once, so halves are compared.
-        "memory_growth": round(mean(settled[-half:]) / max(mean(settled[:half]), 1) - 1, 4),
+        "memory_growth": round(memory[-1] / max(memory[0], 1) - 1, 4),
     }
 
 

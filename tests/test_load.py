@@ -8,12 +8,13 @@ from emotion.pipeline import EmotionPipeline
 
 
 def test_no_error_and_no_answer_that_differs(pipeline: EmotionPipeline) -> None:
-    found = load(pipeline, threads=4, requests=12)
+    found = load(pipeline, threads=4, requests=12, rounds=3)
     assert found["errors"] == []
     assert found["different"] == []
     assert found["hooks_left"] == 0
     assert found["requests"] == 48
     assert found["kinds"] == 61
+    assert len(found["memory_mb"]) == 3
 
 
 def test_a_hook_would_be_seen(pipeline: EmotionPipeline) -> None:
