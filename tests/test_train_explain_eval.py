@@ -8,30 +8,18 @@ import pytest
 from scipy.stats import spearmanr
 
 from emotion.evidence import class_evidence
-from emotion.faithfulness import INFILLS
+from emotion.faithfulness import INFILLS, SIDE
 from emotion.model import EmotionModel
 from emotion.regions import OUTSIDE
 from tests.clips import drawn
 from tests.noise_faces import random_faces
 from train.datasets import DataError
-from train.explain_eval import (
-    CHANGES,
-    SIDE,
-    UNSEEN,
-    Explained,
-    as_rgb,
-    ask,
-    cropped,
-    deletion_areas,
-    explain_eval,
-    explained,
-    fill,
-    gaussian,
-    mean_and_interval,
-    spearman_rows,
-)
+from train.explain_eval import explain_eval
 from train.explain_facts import facs_overlap
 from train.explain_table import lines, table
+from train.explain_trials import CHANGES, UNSEEN, cropped, deletion_areas, fill, gaussian
+from train.explained import Explained, ask, explained, mean_and_interval, spearman_rows
+from train.parts import as_rgb
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +106,7 @@ def test_the_middle_and_the_interval() -> None:
 
 
 def test_one_batch_or_many_is_the_same(model: EmotionModel, seen: Explained, monkeypatch) -> None:
-    monkeypatch.setattr("train.explain_eval.BATCH", 3)
+    monkeypatch.setattr("train.explained.BATCH", 3)
     logits, maps = ask(model, seen.crops)
     assert np.allclose(logits, seen.logits, atol=1e-4)
     assert np.allclose(maps, seen.maps, atol=1e-4)
