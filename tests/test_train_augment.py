@@ -15,6 +15,7 @@ from train.augment import (
     Cover,
     JpegBlocks,
     LowResolution,
+    Recut,
     blend,
     build_degradation,
     build_framing,
@@ -142,6 +143,29 @@ def test_jpeg_of_any_side_stays_close_and_aligned(side: int, channels: int) -> N
     assert (out - x).abs().mean() < (out.roll(3, 3) - x).abs().mean()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_another_cut_moves_all_channels_alike_and_keeps_the_light(channels: int) -> None:
+    faces = torch.rand(6, 1, 48, 48).expand(-1, channels, -1, -1).clone()
+    before = faces.clone()
+    torch.manual_seed(0)
+    cut = Recut(p=1.0)(faces)
+    assert torch.equal(faces, before)
+    assert cut.shape == faces.shape
+    assert (cut == cut[:, :1]).all()
+    assert ((cut - faces).abs().amax((1, 2, 3)) > 0.05).all()
+    assert cut.min() >= 0
+    assert cut.max() <= 1
+
+
+def test_another_cut_draws_nothing_where_it_is_off() -> None:
+    faces = torch.rand(2, 1, 48, 48)
+    torch.manual_seed(0)
+    assert torch.equal(Recut(p=0.0)(faces), faces)
+    first = torch.rand(())
+    torch.manual_seed(0)
+    assert first == torch.rand(())
+
+
 def test_cover_hides_the_upper_or_the_lower_part_evenly() -> None:
     x = torch.rand(60, 1, 40, 40)
     torch.manual_seed(0)
@@ -234,8 +258,8 @@ def test_the_sheet_has_a_row_per_step(tmp_path: Path) -> None:
     config = FitConfig(degrade=0.1)
     write_sheet(tmp_path / "new" / "sheet.png", shapes(30), config, columns=4)
     sheet = np.asarray(Image.open(tmp_path / "new" / "sheet.png"))
-    # The original, the steps, mixup, cutmix, and two rows of all together.
-    count = 1 + len(framings(config)) + len(degradations(replace(config, denoise=1.0))) + 2 + 2
+    # The original, the steps, another cut, mixup, cutmix, and two rows of all together.
+    count = 1 + len(framings(config)) + len(degradations(replace(config, denoise=1.0))) + 1 + 2 + 2
     assert sheet.shape == (count * (TILE + GAP) + GAP, LABEL + 4 * (TILE + GAP), 3)
     rows = [sheet[GAP + i * (TILE + GAP) :][:TILE] for i in range(count)]
     tiles = [row[:, LABEL : LABEL + TILE] for row in rows]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from train.config import FitConfig
+from train.corruptions import reframe
 
 
 def build_degradation(config: FitConfig) -> nn.Module:
@@ -24,6 +25,14 @@ def build_degradation(config: FitConfig) -> nn.Module:
 def build_framing(config: FitConfig) -> nn.Module:
     """Return what happens to place and cover, for (N, 1 or 3, S, S) float32 in [0, 1]."""
     return nn.Sequential(*framings(config).values())
+
+
+def build_recut(config: FitConfig) -> nn.Module:
+    """Return what another cut does to a face, for (N, 1 or 3, S, S) float32 in [0, 1].
+
+    At the resolution of the source, as the degradations, but what is hidden of a face moves along.
+    """
+    return Recut(p=config.recut)
 
 
 def degradations(config: FitConfig, *, always: bool = False) -> dict[str, nn.Module]:
@@ -116,6 +125,32 @@ class JpegBlocks(nn.Module):
         side, channels = images.shape[-1], images.shape[1]
         images = images.clone()
         images[chosen] = self.jpeg(coloured)[:, :channels, :side, :side]
+        return images
+
+
+class Recut(nn.Module):
+    """Cut some faces anew, from 0.68 to 1.35 times as large and moved by up to a tenth.
+
+    Zooming the enlarged face keeps all of its detail; a smaller face in a crop of the same number
+    of pixels has less. That is what happens where a detector frames faces more widely.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if not self.p:
+            return images  # and draw no number: runs without it stay as they were
+        images = images.clone()
+        for i in torch.nonzero(torch.rand(len(images)) < self.p).flatten().tolist():
+            size, right, down = torch.rand(3).tolist()
+            zoom = 0.68 * (1.35 / 0.68) ** size
+            face = images[i].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+            face = face[..., 0] if face.shape[2] == 1 else face
+            cut = torch.from_numpy(reframe(face, zoom, 0.2 * right - 0.1, 0.2 * down - 0.1))
+            cut = cut[None] if cut.ndim == 2 else cut.permute(2, 0, 1)
+            images[i] = cut.to(images.device) / 255
         return images
 
 

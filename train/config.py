@@ -53,6 +53,8 @@ class FitConfig:
         degrade: probability of each of: noise, motion blur, JPEG, low resolution.
         cover: probability that the upper or the lower part of the face is covered.
         denoise: probability of a camera's noise reduction (a 3x3 median at the source's size).
+        recut: probability that the face is cut anew at the source's size, smaller or larger, so
+            that it has fewer pixels, as by a detector that frames it otherwise.
         teacher: a checkpoint (``last.pt``) or several, likewise, whose answers on the changed faces
             are part of the targets; of any architecture with the same input and outputs. Empty
             for none.
@@ -98,6 +100,7 @@ class FitConfig:
     degrade: float = 0.0
     cover: float = 0.0
     denoise: float = 0.0
+    recut: float = 0.0
     teacher: str = ""
     distil: float = 0.5
     faithful: float = 0.0
@@ -126,7 +129,7 @@ class FitConfig:
         for name in ("ema", "label_smoothing", "drop", "shift", "light", "balance"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
-        for name in ("erase", "blur", "degrade", "cover", "denoise", "distil"):
+        for name in ("erase", "blur", "degrade", "cover", "denoise", "recut", "distil"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if not 0 < self.layer_decay <= 1:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from emotion.errors import EmotionError
 from emotion.labels import FERPLUS
 from emotion.weights import ModelSpec
-from train.augment import blend, build_degradation, build_framing
+from train.augment import blend, build_degradation, build_framing, build_recut
 from train.batches import batches, enlarge, epoch_order, seed_of
 from train.config import FitConfig
 from train.datasets import FaceDataset
@@ -104,6 +104,7 @@ def train_epoch(
     # All randomness of an epoch follows from its number, so a resumed run repeats it exactly.
     torch.manual_seed(seed_of(config, epoch))
     degrade, frame = build_degradation(config).to(device), build_framing(config).to(device)
+    recut = build_recut(config)
     mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
     set_training(learner.network, config)
@@ -124,7 +125,7 @@ def train_epoch(
         x, masks = degrade(images.to(device)).clamp(0, 1), None
         if parts is not None:
             x = with_hidden(x, parts[index])
-        x = frame(enlarge(x, spec))
+        x = frame(enlarge(recut(x), spec))
         if parts is not None:
             x, masks = torch.cat([x[:, :1], x[:, 1:2]]), (x[:, 2] > 0.5).float()
         x, y = blend((x.expand(-1, 3, -1, -1) - mean) / std, targets.to(device), config)

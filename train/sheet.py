@@ -13,8 +13,10 @@ from torch import nn
 from emotion.preprocess import reduce, resize
 from emotion.weights import ModelSpec
 from train.augment import (
+    Recut,
     build_degradation,
     build_framing,
+    build_recut,
     degradations,
     framings,
     overlay,
@@ -74,12 +76,14 @@ def rows(
     usual = degradations(config)
     for name, step in degradations(config, always=True).items():
         yield name, chance(usual.get(name)), enlarge(step(images).clamp(0, 1), spec)
+    recut = build_recut(config)
+    yield "another cut", chance(recut), enlarge(Recut(p=1.0)(images), spec)
     for name, mix, alpha in (("mixup", overlay, config.mixup), ("cutmix", paste, config.cutmix)):
         mixed, _ = mix(large, torch.zeros(len(large), 1), SHARE)
         yield f"{name}, {SHARE:.0%} kept", f"alpha {alpha:g}" if alpha else "off", mixed
     degrade, frame = build_degradation(config), build_framing(config)
     for _ in range(2):
-        changed = frame(enlarge(degrade(images).clamp(0, 1), spec))
+        changed = frame(enlarge(recut(degrade(images).clamp(0, 1)), spec))
         yield "all together", "as in training", changed
 
 
