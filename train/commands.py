@@ -1,27 +1,25 @@
-"""The commands that train: fit, sweep, sheet; and explain-eval, scoreboard."""
+"""The commands that train: fit, sweep, sheet."""
 
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from emotion.model import choose_device
 from train.config import CHOICES, FitConfig, read_preset
 from train.datasets import load_faces
+from train.flags import add_command, add_machine, positive, use_threads
 
 
-def add_training(commands: Any) -> None:
-    """Add the five commands to the command line of ``python -m train``."""
+def add_fit(commands: Any) -> None:
+    """Add the command that trains, with a flag for each setting."""
     fit = add_command(commands, "fit", run_fit, "train; the same command again goes on")
     fit.epilog = "What the settings mean is said in train/config.py."
     fit.add_argument("--run-dir", type=Path, required=True, help="folder of this run")
     fit.add_argument(
-        "--preset", help="settings: face27, face27b to face27g, or the path of a YAML file"
+        "--preset", help="settings: face27, face27b to face27h, or the path of a YAML file"
     )
     add_machine(fit)
     for item in fields(FitConfig):
@@ -35,6 +33,9 @@ def add_training(commands: Any) -> None:
         # Left out, it is neither in the preset's way nor in the default's.
         fit.add_argument(flag, default=argparse.SUPPRESS, help=f"default {shown}", **kind)
 
+
+def add_sweep(commands: Any) -> None:
+    """Add the command that compares and searches."""
     sweep = add_command(commands, "sweep", run_sweep, "compare variants, or search better settings")
     sweep.add_argument("--out", type=Path, required=True, help="folder of the figures")
     sweep.add_argument(
@@ -52,51 +53,14 @@ def add_training(commands: Any) -> None:
     sweep.add_argument("--preset", help="settings that a search starts from")
     add_machine(sweep)
 
-    trust = add_command(
-        commands, "explain-eval", run_explain_eval, "how far a model's heatmaps can be trusted"
-    )
-    trust.add_argument("--weights", required=True, help="a .safetensors file, or a model's name")
-    trust.add_argument("--split", choices=("validation", "test"), default="validation")
-    trust.add_argument("--limit", type=positive, default=500, help="faces (500)")
-    trust.add_argument("--json", type=Path, help="write the figures here")
-    add_machine(trust)
 
-    board = add_command(
-        commands, "scoreboard", run_scoreboard, "what the app's Scoreboard tab shows of a model"
-    )
-    board.add_argument("--weights", required=True, help="a .safetensors file, or a model's name")
-    board.add_argument("--split", choices=("validation", "test"), default="test")
-    board.add_argument("--limit", type=positive, default=500, help="faces explained (500)")
-    add_machine(board)
-
+def add_sheet(commands: Any) -> None:
+    """Add the command that draws the augmentations."""
     sheet = add_command(commands, "sheet", run_sheet, "a picture of what each augmentation does")
     sheet.add_argument("--out", type=Path, required=True, help="the picture, such as sheet.png")
     sheet.add_argument("--preset", help="whose strengths are shown (default: the defaults)")
     sheet.add_argument("--faces", type=positive, default=6, help="per row (6)")
     sheet.add_argument("--seed", type=int, default=0)
-
-
-def add_command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    """Add one command that reads a data folder."""
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text)
-    command.set_defaults(run=run, usage_error=command.error)
-    command.add_argument("--data", type=Path, required=True, help="folder of faces, see README")
-    return command
-
-
-def add_machine(command: argparse.ArgumentParser) -> None:
-    """Add what says where to compute."""
-    command.add_argument("--device", default=None, help="cpu, cuda or mps (default: the best)")
-    command.add_argument("--threads", type=positive, default=None, help="CPU threads")
-
-
-def positive(text: str) -> int:
-    """Parse a number of at least 1."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {text}")
-    return int(text)
 
 
 def config_of(args: argparse.Namespace, **flags: Any) -> FitConfig:
@@ -116,8 +80,7 @@ def run_fit(args: argparse.Namespace) -> int:
 
     given = {f.name: getattr(args, f.name) for f in fields(FitConfig) if hasattr(args, f.name)}
     config = config_of(args, **given)
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    use_threads(args)
     with joined(choose_device(args.device)) as (processes, device):
         if processes.first:
             print(json.dumps(asdict(config)), file=sys.stderr)
@@ -134,8 +97,7 @@ def run_sweep(args: argparse.Namespace) -> int:
     """Compare variants, or search."""
     from train.variants import read_variants, run_variants, sample
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    use_threads(args)
     device = choose_device(args.device)
     # The list and the settings are read first: their mistakes need no data to be found.
     variants = read_variants(args.table, args.epochs) if args.table else {}
@@ -170,33 +132,4 @@ def run_sheet(args: argparse.Namespace) -> int:
     faces = load_faces(args.data, "train")
     write_sheet(args.out, faces, config_of(args), columns=args.faces, seed=args.seed)
     print(args.out)
-    return 0
-
-
-def run_scoreboard(args: argparse.Namespace) -> int:
-    """Measure a model, and write its scoreboard beside its weights."""
-    from emotion.model import load_model
-    from emotion.weights import find_weights
-    from train.scoreboard import scoreboard, write_scoreboard
-
-    model = load_model(args.weights, device=args.device)
-    faces = load_faces(args.data, args.split)
-    board = scoreboard(model, faces, split=args.split, limit=args.limit)
-    print(write_scoreboard(find_weights(args.weights), board))
-    return 0
-
-
-def run_explain_eval(args: argparse.Namespace) -> int:
-    """Measure a model's explanations, and print the figures."""
-    from emotion.model import load_model
-    from train.evaluate import write_json
-    from train.explain_eval import explain_eval
-    from train.explain_table import table
-
-    model = load_model(args.weights, device=args.device)
-    figures = explain_eval(model, load_faces(args.data, args.split), limit=args.limit)
-    figures = {"model": model.spec.name, "split": args.split, **figures}
-    if args.json:
-        write_json(args.json, figures)
-    table(figures)
     return 0
