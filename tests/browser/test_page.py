@@ -191,3 +191,22 @@ def test_nothing_is_wider_than_the_screen(page, app, width: int, theme: str) -> 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for picture in page.locator("#result svg[role=img]").all():
         assert picture.get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("name", ["Live", "Explore", "Scoreboard", "About"])
+def test_no_tab_is_wider_than_a_phone(page, name: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_selector(".overflow-menu button")
+    page.wait_for_timeout(300)
+    tab = page.get_by_role("tab", name=name)
+    if not tab.count() or not tab.is_visible():  # it lies in the menu of what has no room
+        page.click(".overflow-menu button")
+        tab = page.locator(f".overflow-dropdown button:has-text('{name}')")
+    tab.click()
+    page.wait_for_timeout(500)
+    widest = page.evaluate(
+        "() => Math.max(...[...document.querySelectorAll('.tabitem')]"
+        ".map((tab) => tab.getBoundingClientRect().right))"
+    )
+    assert 300 < widest <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
