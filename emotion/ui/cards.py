@@ -77,6 +77,8 @@ def proofs_html(
 ) -> str:
     """Return what goes into a result's cards once their maps were put to the test.
 
+    It is a template: nothing of it shows, or is found, where it lies.
+
     Args:
         name, key: as they were given to :func:`result_html`.
         proofs, parts: of the faces, in their order.
@@ -87,8 +89,9 @@ def proofs_html(
         for i, (face, proof, drops) in enumerate(zip(result.faces, proofs, parts, strict=False))
     )
     return (
-        f'<div data-key="{key}" data-words="{html.escape(words, quote=True)}" '
-        f'data-json="{html.escape(numbers(name, result, proofs, parts), quote=True)}">{whys}</div>'
+        f'<template data-key="{key}" data-words="{html.escape(words, quote=True)}" '
+        f'data-json="{html.escape(numbers(name, result, proofs, parts), quote=True)}">'
+        f"{whys}</template>"
     )
 
 

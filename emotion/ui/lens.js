@@ -59,7 +59,7 @@
   // that what was clicked in the meantime stays as it is.
   const fill = (lens, proofs) => {
     lens.dataset.json = proofs.dataset.json;
-    for (const proof of proofs.children) {
+    for (const proof of proofs.content.children) {
       const card = lens.querySelector(`.lens-card[data-face="${proof.dataset.face}"]`);
       card.querySelector(`[data-for="${card.dataset.top}"]`).replaceChildren(...proof.childNodes);
     }

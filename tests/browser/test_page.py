@@ -180,6 +180,21 @@ def test_about_gives_the_models_own_figures(page) -> None:
     assert "Nothing is stored" in text
 
 
+def test_the_proof_comes_without_undoing_what_was_clicked(page) -> None:
+    upload(page, EXAMPLES / "four-faces.jpg")
+    page.wait_for_selector(".lens-card")
+    page.click("[data-pick=fear]")
+    page.eval_on_selector(".lens-picture", "picture => { picture.dataset.mine = 'yes'; }")
+    page.wait_for_selector(".lens-proof[data-verdict]", state="attached")
+    assert page.locator(".lens-proof[data-verdict]").count() == 4
+    assert page.locator("[data-waits]").count() == 0
+    assert page.get_attribute(".lens-picture", "data-mine") == "yes"
+    assert page.get_attribute("[data-pick=fear]", "aria-pressed") == "true"
+    assert page.locator(".lens-why:not([hidden])").first.get_attribute("data-for") == "fear"
+    numbers = json.loads(page.get_attribute(".lens", "data-json"))
+    assert all(face["proof"]["verdict"] for face in numbers["images"][0]["faces"])
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_is_wider_than_the_screen(page, app, width: int, theme: str) -> None:
