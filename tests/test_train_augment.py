@@ -26,8 +26,10 @@ from train.augment import (
     overlay,
     paste,
 )
-from train.config import FitConfig
+from train.config import SPEC, FitConfig
 from train.datasets import DataError
+from train.epoch import Changes
+from train.epoch import changed as change_batch
 from train.sheet import GAP, LABEL, TILE, write_sheet
 
 NOTHING = FitConfig(rotation=0, shift=0, zoom=0, erase=0, blur=0, light=0, mixup=0)
@@ -285,3 +287,29 @@ def test_the_sheet_as_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert Image.open(out).width == LABEL + 6 * (TILE + GAP)
     assert main(["sheet", "--data", str(data), "--out", str(tmp_path / "sheet.nothing")]) == 1
     assert "unknown file extension" in capsys.readouterr().err
+
+
+# --- all changes of a batch -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_a_teacher_may_see_the_face_before_another_cut(hides: bool) -> None:
+    """Otherwise it is changed alike: without another cut the two are one picture."""
+    spec = replace(SPEC, input_size=64)
+    faces = torch.rand(3, 1, 12, 12).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    numbers = np.repeat(np.arange(48, dtype=np.uint8)[:, None] // 12, 48, 1)
+    parts = np.stack([numbers] * 3) if hides else None
+    config = FitConfig(mixup=0.0, erase=0.0, blur=0.0, light=0.0)
+    frame = build_framing(config)
+    for cut in (Recut(p=0.0), Recut(p=1.0)):
+        torch.manual_seed(0)
+        changes = Changes(torch.nn.Identity(), cut, frame)
+        x, masks, view = change_batch(faces, parts, changes, spec=spec, whole=True)
+        assert x.shape == ((6 if hides else 3), 1, 64, 64)
+        assert view.shape == (3, 1, 64, 64)
+        assert (masks is not None) is hides
+        gaps = (x[:3] - view).abs().amax((1, 2, 3))
+        assert (gaps > 0.05).all() if cut.p else (gaps == 0).all()
+    x, _, view = change_batch(faces, parts, changes, spec=spec, whole=False)
+    assert view is None
+    assert len(x) == (6 if hides else 3)

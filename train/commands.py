@@ -19,7 +19,7 @@ def add_fit(commands: Any) -> None:
     fit.epilog = "What the settings mean is said in train/config.py."
     fit.add_argument("--run-dir", type=Path, required=True, help="folder of this run")
     fit.add_argument(
-        "--preset", help="settings: face27, face27b to face27h, or the path of a YAML file"
+        "--preset", help="settings: face27, face27b to face27i, or the path of a YAML file"
     )
     add_machine(fit)
     for item in fields(FitConfig):

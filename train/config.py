@@ -56,8 +56,8 @@ class FitConfig:
         recut: probability that the face is cut anew at the source's size, smaller or larger, so
             that it has fewer pixels, as by a detector that frames it otherwise.
         teacher: a checkpoint (``last.pt``) or several, likewise, whose answers on the changed faces
-            are part of the targets; of any architecture with the same input and outputs. Empty
-            for none.
+            are part of the targets; of any architecture with the same input and outputs. It sees
+            faces before ``recut``, unless faces are mixed. Empty for none.
         distil: share of the target that is the teacher's answer.
         faithful: weight of a loss that makes hiding a part of the face change the logits by the
             evidence on that part (:mod:`train.parts`); 0 for none. Twice the time per epoch.

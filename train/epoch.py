@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -82,6 +82,47 @@ def autocast(run: Run) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast(run.device.type, torch.bfloat16, enabled=half)
 
 
+class Changes(NamedTuple):
+    """What happens to a batch, in this order."""
+
+    degrade: nn.Module
+    recut: nn.Module
+    frame: nn.Module
+
+
+def changed(
+    images: torch.Tensor,
+    parts: NDArray[np.uint8] | None,
+    changes: Changes,
+    *,
+    spec: ModelSpec,
+    whole: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Change a batch of faces, each its own way.
+
+    Args:
+        images: (N, C, s, s) float32 in [0, 1], as large as the source.
+        parts: (N, s, s) numbers of their regions, to hide some of each grey face; or None.
+        whole: also return the faces as they were before another cut.
+
+    Returns:
+        The faces, (N, C, S, S) as large as the input; with ``parts`` (2N, 1, S, S), the second half
+        with a part hidden. Which part, (N, S, S), or None. The faces before another cut and
+        otherwise changed alike, (N, C, S, S), or None.
+    """
+    faces = changes.degrade(images).clamp(0, 1)
+    x = faces if parts is None else with_hidden(faces, parts)
+    channels = x.shape[1]
+    x = changes.recut(x)
+    if whole:  # as channels of one picture, what turns and moves it keeps them in step
+        x = torch.cat([x, faces], 1)
+    x = changes.frame(enlarge(x, spec))
+    view = x[:, channels:] if whole else None
+    if parts is None:
+        return x[:, :channels], None, view
+    return torch.cat([x[:, :1], x[:, 1:2]]), (x[:, 2] > 0.5).float(), view
+
+
 def train_epoch(
     learner: Learner,
     *,
@@ -103,8 +144,13 @@ def train_epoch(
     config, device = run.config, run.device
     # All randomness of an epoch follows from its number, so a resumed run repeats it exactly.
     torch.manual_seed(seed_of(config, epoch))
-    degrade, frame = build_degradation(config).to(device), build_framing(config).to(device)
-    recut = build_recut(config)
+    changes = Changes(
+        build_degradation(config).to(device), build_recut(config), build_framing(config).to(device)
+    )
+    # What is lost by another cut is known to a teacher that sees the face as it was; of mixed faces
+    # there is no such picture.
+    whole = learner.teacher is not None and config.recut > 0
+    whole = whole and not (config.mixup or config.cutmix)
     mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
     set_training(learner.network, config)
@@ -122,15 +168,13 @@ def train_epoch(
         now = epoch + step / steps
         for group in learner.optimizer.param_groups:
             group["lr"] = learning_rate(config, now) * group.get("lr_scale", 1.0)
-        x, masks = degrade(images.to(device)).clamp(0, 1), None
-        if parts is not None:
-            x = with_hidden(x, parts[index])
-        x = frame(enlarge(recut(x), spec))
-        if parts is not None:
-            x, masks = torch.cat([x[:, :1], x[:, 1:2]]), (x[:, 2] > 0.5).float()
+        hidden = None if parts is None else parts[index]
+        x, masks, view = changed(images.to(device), hidden, changes, spec=spec, whole=whole)
         x, y = blend((x.expand(-1, 3, -1, -1) - mean) / std, targets.to(device), config)
+        if view is not None:
+            view = (view.expand(-1, 3, -1, -1) - mean) / std
         losses.append(
-            train_step(learner, x, y, masks, spec=spec, run=run, step=epoch * steps + step)
+            train_step(learner, x, y, masks, view, spec=spec, run=run, step=epoch * steps + step)
         )
         if not math.isfinite(losses[-1]):
             raise DivergenceError(
@@ -159,6 +203,7 @@ def train_step(
     x: torch.Tensor,
     y: torch.Tensor,
     masks: torch.Tensor | None = None,
+    view: torch.Tensor | None = None,
     *,
     spec: ModelSpec,
     run: Run,
@@ -169,6 +214,7 @@ def train_step(
     Args:
         x: (N, 3, S, S) float32, normalised; with ``masks`` (2N, 3, S, S), the second half with a
             part hidden. y: (N, K) float32. masks: (N, S, S) float32, which part.
+        view: (N, 3, S, S), likewise, what a teacher sees; by default the first N of ``x``.
         step: its number since the start of the run.
     """
     config, processes = run.config, run.processes
@@ -177,7 +223,7 @@ def train_step(
     faces = torch.cat([half[part] for half in torch.split(x, len(y))])
     faces = faces.contiguous(memory_format=torch.channels_last)
     count = part.stop - part.start
-    targets = taught(learner, faces[:count], y[part], run)
+    targets = taught(learner, faces[:count] if view is None else view[part], y[part], run)
     with autocast(run), processes.own_randomness(step, run.device):
         features, logits = learner.shared(faces)
     loss = loss_of(logits[:count], targets, config)
