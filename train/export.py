@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -99,6 +100,7 @@ def export(
         training={
             **options.notes,
             "config": str(asdict(config)),
+            "mean_of": mean_of([checkpoint, *options.average]),
             "revision": revision(),
             "temperature": f"{temperature:.4f}",
             "offsets": ", ".join(f"{value:.2f}" for value in offsets),
@@ -181,6 +183,12 @@ def choose_labels(network: nn.Module, spec: ModelSpec, labels: str) -> ModelSpec
     head.bias = nn.Parameter(head.bias[first : first + len(names)].clone())
     head.out_features = len(names)
     return replace(spec, labels=names, name=spec.name.replace("ferplus", labels))
+
+
+def mean_of(checkpoints: Sequence[Path]) -> str:
+    """Return which runs' weights are averaged, and how often each of them counts."""
+    counts = Counter(path.resolve().parent.name for path in checkpoints)
+    return ", ".join(f"{count} x {name}" for name, count in counts.items())
 
 
 def revision() -> str:

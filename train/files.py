@@ -30,7 +30,7 @@ def add_export(commands: Any) -> None:
         nargs="+",
         default=[],
         metavar="RUN_DIR",
-        help="other runs of the same network, to average the weights with",
+        help="other runs of the same network, to average with; one named twice counts twice",
     )
     export.add_argument("--note", action="append", default=[], type=note, metavar="KEY=TEXT")
 
