@@ -31,6 +31,7 @@ from train.export import (
     averaged_network,
     centre_head,
     export,
+    mean_of,
 )
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "ferplus-face27.safetensors"
@@ -184,6 +185,11 @@ def test_runs_are_averaged(tmp_path: Path) -> None:
         if value.is_floating_point():
             mean = sum(part[name] for part in parts) / 3
             torch.testing.assert_close(value, mean, rtol=1e-5, atol=1e-6)
+
+
+def test_the_spec_names_the_runs_and_how_often_each_counts() -> None:
+    runs = [Path("runs/b/last.pt"), Path("runs/b/best.pt"), Path("runs/a/last.pt")]
+    assert mean_of(runs) == "2 x b, 1 x a"
 
 
 def test_runs_of_other_networks_are_not_averaged(tiny: Folders, tmp_path: Path) -> None:
