@@ -18,7 +18,7 @@ def show_image(page: Page, image: str) -> None:
     """Put a picture into the Image tab."""
     page.wait_for_selector("#photo input[type=file]", state="attached")
     page.set_input_files("#photo input[type=file]", image)
-    page.wait_for_selector(".lens-card")
+    page.wait_for_selector(".lens-proof[data-verdict]")
 
 
 def show_explore(page: Page, _image: str) -> None:
