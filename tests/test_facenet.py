@@ -92,19 +92,25 @@ def test_convolutions_put_the_cells_where_the_spec_says(model: EmotionModel) -> 
 def test_disturbance_at_a_cells_place_moves_that_cell(
     model: EmotionModel, axis: int, cell: int
 ) -> None:
-    """The trained network, shortcuts and all: noise where a cell lies shows up around it."""
+    """Shortcuts and all: noise where a cell lies shows up around it.
+
+    With weights drawn at random, so that the geometry alone counts; what a trained network does
+    with a hidden part is measured by ``train explain-eval``.
+    """
+    torch.manual_seed(0)
+    network = dlib_face27().eval()
     place = round(model.spec.grid_origin + model.spec.grid_step * cell)
     noise = 0.3 * torch.randn(8, 3, 128, 128, generator=torch.Generator().manual_seed(1))
     keep = torch.zeros(128, 128)
     rows, columns = slice(place - 8, place + 9), slice(40, 88)
     keep[(rows, columns) if axis == 2 else (columns, rows)] = 1
     with torch.inference_mode():
-        before = model.network.forward_features(torch.zeros(8, 3, 128, 128))
-        change = (model.network.forward_features(noise * keep) - before).square()
+        before = network.forward_features(torch.zeros(8, 3, 128, 128))
+        change = (network.forward_features(noise * keep) - before).square()
     profile = change.sum((0, 1, 5 - axis))
     centre = float((profile * torch.arange(7)).sum() / profile.sum())
     # The shortcuts' 2x2 pools sit up to half a cell further left and up than the convolutions.
-    assert centre == pytest.approx(cell, abs=0.75)
+    assert centre == pytest.approx(cell + 0.25, abs=0.25)
 
 
 def test_padding_adds_zeros_at_the_end() -> None:
