@@ -1,6 +1,6 @@
 """What finding and aligning a face costs in accuracy, against the data set's own crop.
 
-    python -m benchmarks.framing --data DIR [--yunet FILE] [--limit 1600]
+    python -m benchmarks.framing --data DIR [--yunet FILE] [--weights NAME] [--limit 1600]
 
 Each validation face is enlarged, set into a larger picture, found, aligned and cut out as in the
 app, then classified; and so again with the cut made tighter or wider than the app makes it. Prints
@@ -19,6 +19,7 @@ from emotion.align import warp
 from emotion.detect import load_detector
 from emotion.geometry import Matrix
 from emotion.pipeline import align_face
+from emotion.weights import DEFAULT_MODEL
 from train.datasets import load_faces
 
 MARGIN = 64
@@ -36,12 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--yunet", type=Path)
+    parser.add_argument("--weights", default=DEFAULT_MODEL, help="a model's name, or its file")
     parser.add_argument("--limit", type=int, default=1600)
     args = parser.parse_args()
     faces = load_faces(args.data, "validation")
     faces = faces.where(faces.labels >= 0)
     detector = load_detector("yunet" if args.yunet else "hog", yunet=args.yunet)
-    model = load_model()
+    model = load_model(args.weights)
     rows = []
     for crop, label in zip(faces.crops[: args.limit], faces.labels[: args.limit], strict=True):
         image = in_picture(crop, MARGIN)

@@ -9,10 +9,10 @@ import torch
 
 from train.datasets import SPLITS
 
-Run = Callable[[argparse.Namespace], int]
+Runner = Callable[[argparse.Namespace], int]
 
 
-def add_command(commands: Any, name: str, run: Run, text: str) -> argparse.ArgumentParser:
+def add_command(commands: Any, name: str, run: Runner, text: str) -> argparse.ArgumentParser:
     """Add one command that reads a data folder."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=text)
     command.set_defaults(run=run, usage_error=command.error)
